@@ -1,0 +1,1 @@
+"""Training: state, optimizer, losses, the supervised step, the one loop, checkpoints."""

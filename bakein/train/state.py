@@ -1,0 +1,80 @@
+"""The training state: one pytree that is passed in, passed out and saved."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from bakein import mesh as mesh_lib
+
+Params = Any
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything that a step changes.
+
+    Attributes:
+        step: int32 scalar, how many updates were made.
+        params: float32 pytree of the model's parameters.
+        opt_state: the optimizer's pytree.
+    """
+
+    step: jax.Array
+    params: Params
+    opt_state: optax.OptState
+
+
+def abstract_params(decoder: nn.Module) -> Params:
+    """Shapes and logical axes of the parameters (boxed by `nn.LogicallyPartitioned`)."""
+    ids_BL = jnp.zeros((1, 2), jnp.int32)
+    return jax.eval_shape(lambda: decoder.init(jax.random.key(0), ids_BL, ids_BL, ids_BL))["params"]
+
+
+def init_params(decoder: nn.Module, key: jax.Array) -> Params:
+    """Random parameters, without the boxes of their logical axes. Pure: jit it with shardings."""
+    ids_BL = jnp.zeros((1, 2), jnp.int32)
+    return nn.unbox(decoder.init(key, ids_BL, ids_BL, ids_BL)["params"])
+
+
+def new_state(params: Params, tx: optax.GradientTransformation) -> TrainState:
+    """A fresh state around `params` (initialised, or handed on by the parent stage)."""
+    return TrainState(step=jnp.int32(0), params=params, opt_state=tx.init(params))
+
+
+def state_shardings(
+    decoder: nn.Module, tx: optax.GradientTransformation, mesh: jax.sharding.Mesh
+) -> TrainState:
+    """Where every leaf of the state lives: moments beside their parameters, scalars everywhere.
+
+    Args:
+        decoder: the model; every parameter names its logical axes.
+        tx: the optimizer.
+        mesh: the device mesh.
+
+    Returns:
+        A `TrainState` of `NamedSharding`.
+
+    Raises:
+        ValueError: a logical axis is unmapped, collides, or does not divide (from `bakein.mesh`).
+    """
+    boxed = abstract_params(decoder)
+    params = mesh_lib.logical_sharding(mesh, boxed)
+    replicated = mesh_lib.replicated(mesh)
+    opt_state = optax.tree_map_params(
+        tx,
+        lambda _, sharding: sharding,
+        jax.eval_shape(tx.init, nn.unbox(boxed)),
+        params,
+        transform_non_params=lambda _: replicated,
+    )
+    return TrainState(step=replicated, params=params, opt_state=opt_state)
+
+
+def init_on_mesh(make: Callable[..., Any], shardings: Any, *args: Any) -> Any:
+    """Runs `make(*args)` under jit with output shardings, so no leaf ever exists unsharded."""
+    return jax.jit(make, out_shardings=shardings)(*args)
