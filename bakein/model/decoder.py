@@ -1,0 +1,114 @@
+"""The one decoder that every family is a configuration of.
+
+Shapes: B batch, L length, S cache slots, D d_model, V vocabulary.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from bakein.model.attention import Attention, View, attention_mask
+from bakein.model.cache import Cache, place_tokens
+from bakein.model.config import ModelConfig
+from bakein.model.layers import Embed, GatedMLP, RMSNorm, Unembed, softcap
+from bakein.model.rope import frequencies, rotation
+
+
+class Block(nn.Module):
+    """One layer: attention, then the gated MLP, each on a residual branch."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, carry, local, layer, local_view: View, global_view: View):
+        """A step of a scan over layers: carry is (x_BLD, cache); `local`, `layer` are scanned."""
+        x_BLD, cache = carry
+        c = self.config
+        view = global_view
+        if c.window is not None:
+            view = jax.tree.map(lambda a, b: jnp.where(local, a, b), local_view, global_view)
+
+        def norm(name, present, x):
+            return RMSNorm(("embed",), c.norm_eps, c.norm_offset, name=name)(x) if present else x
+
+        h_BLD = norm("attention_pre_norm", c.pre_norm, x_BLD)
+        h_BLD, cache = Attention(c, name="attention")(h_BLD, view, cache, layer)
+        x_BLD = x_BLD + norm("attention_post_norm", c.post_norm, h_BLD)
+
+        gain = (2 * c.layers) ** -0.5
+        h_BLD = norm("mlp_pre_norm", c.pre_norm, x_BLD)
+        h_BLD = GatedMLP(c.d_ff, c.activation, c.compute_dtype, gain, name="mlp")(h_BLD)
+        x_BLD = x_BLD + norm("mlp_post_norm", c.post_norm, h_BLD)
+        return (x_BLD, cache), None
+
+
+class Decoder(nn.Module):
+    """Decoder-only transformer; stateless, so the key-value cache goes in and comes out.
+
+    `init` boxes every parameter with its logical axes; `apply` takes them boxed or not.
+    """
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(
+        self,
+        tokens_BL: jax.Array,
+        positions_BL: jax.Array,
+        segments_BL: jax.Array,
+        cache: Cache | None = None,
+    ) -> jax.Array | tuple[jax.Array, Cache]:
+        """Scores the next token at every position.
+
+        Args:
+          tokens_BL: int32 token ids.
+          positions_BL: int32 position of each token inside its own document.
+          segments_BL: int32 document of each token inside its row; 0 is padding. A token attends
+            to its own document only, so what stands beside it does not change its logits.
+          cache: what came before. The call's tokens are written at `cache.index` and attend to
+            the tokens of their segment that are in the cache, themselves included.
+
+        Returns:
+          float32 logits [B, L, V]; with a cache, the logits and the cache after this call.
+        """
+        c = self.config
+        key_positions, key_segments = positions_BL, segments_BL
+        if cache is not None:
+            cache = place_tokens(cache, positions_BL, segments_BL)
+            key_positions, key_segments = cache.positions_BS, cache.segments_BS
+
+        def view(theta, scaling, window):
+            mask = attention_mask(positions_BL, segments_BL, key_positions, key_segments, window)
+            return View(*rotation(positions_BL, frequencies(c.head_dim, theta, scaling)), mask)
+
+        global_view = view(c.rope_theta, c.rope_scaling, None)
+        local_view = view(c.local_rope_theta, None, c.window)
+
+        embed = Embed(c.vocab_size, c.d_model, c.compute_dtype, name="embed")
+        carry = (embed(tokens_BL) * c.embed_scale, cache)
+        block = nn.remat(Block, prevent_cse=not c.scan_layers) if c.remat else Block
+        if c.scan_layers:
+            layers = nn.scan(
+                block,
+                variable_axes={"params": 0},
+                split_rngs={"params": True},
+                in_axes=(0, 0, nn.broadcast, nn.broadcast),
+                length=c.layers,
+                metadata_params={nn.PARTITION_NAME: "layers"},
+            )(c, name="layers")
+            scanned = (jnp.array(c.local_layers), jnp.arange(c.layers))
+            carry, _ = layers(carry, *scanned, local_view, global_view)
+        else:
+            for i, local in enumerate(c.local_layers):
+                carry, _ = block(c, name=f"layer_{i}")(carry, local, i, local_view, global_view)
+        x_BLD, cache = carry
+
+        x_BLD = RMSNorm(("embed",), c.norm_eps, c.norm_offset, name="final_norm")(x_BLD)
+        if c.tied_embeddings:
+            logits_BLV = embed.attend(x_BLD)
+        else:
+            logits_BLV = Unembed(c.vocab_size, name="unembed")(x_BLD)
+        logits_BLV = softcap(logits_BLV, c.logit_softcap)
+        if cache is None:
+            return logits_BLV
+        return logits_BLV, cache.replace(index=cache.index + tokens_BL.shape[1])
