@@ -7,6 +7,9 @@ VENV ?= .venv$(if $(filter-out python3,$(notdir $(PYTHON))),-$(notdir $(PYTHON))
 WORKERS ?= 2
 # More arguments for pytest, e.g. ARGS="--no-cov -k packing".
 ARGS ?=
+# What `make quickstart` runs.
+EXPERIMENT := experiments/quickstart.py
+WORKDIR := runs/quickstart
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
@@ -25,7 +28,7 @@ help:
 	@echo '.venv-python3.12; plain python3 uses .venv. WORKERS=1 runs the tests in one process.'
 
 quickstart: $(STAMP)
-	$(BIN)/bakein run experiments/quickstart.py --workdir runs/quickstart
+	$(BIN)/bakein run $(EXPERIMENT) --workdir $(WORKDIR)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term-missing:skip-covered \

@@ -34,6 +34,7 @@ setup(
         "grain>=0.2.18",
         "jax>=0.10.2",
         "jinja2>=3.1",
+        "markupsafe>=3.0",
         "matplotlib>=3.11",
         "ml-collections>=1.1",
         "numpy>=2.4",
