@@ -1,0 +1,1 @@
+"""Worlds, sources, mixture, packing: everything between a problem and a batch; never jax."""

@@ -1,0 +1,1 @@
+"""Worlds: sources of problems whose answers and steps can be verified."""
