@@ -116,14 +116,21 @@ def read(directory: str | os.PathLike, split: str) -> "DocumentSource":
     """
     if not (Path(directory) / "dataset_info.json").is_file():
         raise DataError(f"{directory}: not a data set; no dataset_info.json in it")
-    builder = tfds.builder_from_directory(directory)
-    if split not in builder.info.splits:
-        allowed = ", ".join(sorted(builder.info.splits))
-        raise DataError(f"{directory}: no split {split!r}; {allowed} are allowed")
-    missing = {"prompt", "completion"} - set(builder.info.features)
+    try:
+        builder = tfds.builder_from_directory(directory)
+        splits, fields = builder.info.splits, set(builder.info.features)
+        if split in splits:
+            source = builder.as_data_source(split=split)
+            _ = source[0], source[len(source) - 1]  # a missing or cut file shows here
+    except Exception as error:  # TFDS and ArrayRecord raise many kinds
+        reason = (str(error).splitlines() or [""])[0]
+        raise DataError(f"{directory}: cannot be read: {reason}") from error
+    if split not in splits:
+        raise DataError(f"{directory}: no split {split!r}; {', '.join(sorted(splits))} are allowed")
+    missing = {"prompt", "completion"} - fields
     if missing:
         raise DataError(f"{directory}: no field {min(missing)!r}; not a data set of documents")
-    return DocumentSource(builder.as_data_source(split=split))
+    return DocumentSource(source)
 
 
 class DocumentSource(Sequence[Document]):

@@ -33,7 +33,7 @@ _ANNOTATION = re.compile(r"<<([^<>=]*)=([^<>=]*)>>")
 _VALUE = re.compile(r"-?(?:[0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})")
 _RESULT = re.compile(f"{_VALUE.pattern}(?:/{_VALUE.pattern})?")  # one gold step has 3/4
 _NUMBER = re.compile(r"[0-9][0-9,]{0,30}(?:\.[0-9]{1,30})?|\.[0-9]{1,30}")  # in a sentence
-_FORMAT = re.compile(r"(?:\n[^\n]+)*\n#### -?[0-9.,]+")
+_FORMAT = re.compile(r"(?:\n(?![^\n]*####)[^\n]+)*\n#### -?[0-9.,]+")
 
 
 @dataclass(frozen=True)
