@@ -129,7 +129,7 @@ def _flush(pending, config: LoopConfig, checkpoints: Checkpoints, records: Recor
     fetched = jax.device_get([metrics for _, metrics, _ in pending])
     lines = []
     for (made, _, context), metrics in zip(pending, fetched, strict=True):
-        line = {name: float(value) for name, value in metrics.items()}
+        line = {n: v if isinstance(v, int) else float(v) for n, v in metrics.items()}
         bad = [name for name, value in line.items() if not math.isfinite(value)]
         if bad:
             saved = checkpoints.steps()

@@ -1,0 +1,155 @@
+"""The front door: `bakein run`, `report`, `data`.
+
+A user's mistake ends with exit code 2 and one line on standard error; a stage that broke down with
+exit code 1 and one line; a programmer's mistake with its traceback.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# Imports that start jax stand inside the functions: `_prepare_jax` must come before them, and
+# `--help` should not wait for them.
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    arguments, overrides = _parser().parse_known_args(argv)
+    _prepare_jax()
+    from bakein.data.errors import DataError
+    from bakein.study.errors import ConfigError, WorkdirError
+    from bakein.train.checkpoints import NoUsableCheckpoint
+    from bakein.train.loop import NonFinite
+
+    try:
+        return arguments.command(arguments, overrides)
+    except (ConfigError, DataError, WorkdirError, NoUsableCheckpoint) as error:
+        return _fail(error, 2)
+    except NonFinite as error:
+        return _fail(error, 1)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        return _fail(error, 2)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _fail(error: BaseException, code: int) -> int:
+    where = "".join(f" [{note}]" for note in getattr(error, "__notes__", ()))
+    print(f"bakein: {' '.join(str(error).split())}{where}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bakein", description="Is reasoning baked in during pretraining, or bolted on?"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="run a study, or what is left of it, and report",
+        epilog="Every key of the study can be overridden: --config.seeds=3 "
+        "--config.stages.pretrain.tokens=200_000",
+    )
+    run.add_argument("experiment", help="FILE.py or FILE.py:ARG, which calls get_config(ARG)")
+    run.add_argument("--workdir", type=Path, help="default: runs/NAME")
+    run.add_argument("--dry-run", action="store_true", help="print the stages and what they cost")
+    run.set_defaults(command=_run)
+
+    report = commands.add_parser("report", help="rebuild a report from its records alone")
+    report.add_argument("workdir", type=Path)
+    report.set_defaults(command=_report)
+
+    data = commands.add_parser(
+        "data", help="write a source's documents as a TFDS data set (ArrayRecord)"
+    )
+    data.add_argument("experiment", help="FILE.py or FILE.py:ARG")
+    data.add_argument("--source", required=True, help="its name in config.sources")
+    data.add_argument("--documents", type=int, required=True, help="how many")
+    data.add_argument("--out", type=Path, required=True, help="directory to write to")
+    data.set_defaults(command=_data)
+    return parser
+
+
+def _prepare_jax() -> None:
+    """Settings that jax reads once, when it starts."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_cpu_multi_thread_eigen" not in flags:
+        # Small programs gain little from threads inside a matrix product. With one thread each,
+        # several stages run side by side, and the numbers do not depend on the number of cores.
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+
+
+def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    from bakein.analysis.verdicts import RULES
+    from bakein.study.config import resolve
+    from bakein.study.digest import plain
+    from bakein.study.experiment import load_experiment
+    from bakein.study.plan import show_plan
+    from bakein.study.runner import make_plan, run_plan
+    from bakein.study.workdir import Workdir
+
+    config = load_experiment(arguments.experiment, overrides)
+    study = resolve(config)
+    workdir = Workdir(arguments.workdir or Path("runs") / study.name)
+    plan = make_plan(study, workdir, warn=lambda line: print(f"bakein: {line}", file=sys.stderr))
+    if arguments.dry_run:
+        print(show_plan(plan))
+        return 0
+    with workdir.open(study.name):
+        if plan.todo:
+            print(f"{len(plan.todo)} of {len(plan.dag.nodes)} stages to run in {workdir.path}")
+        else:
+            print(f"nothing to run: all {len(plan.dag.nodes)} stages in {workdir.path} are done")
+        run_plan(plan, plain(config.to_dict()), RULES)
+        return _print_report(workdir.path)
+
+
+def _report(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    _no_overrides(overrides)
+    return _print_report(arguments.workdir)
+
+
+def _print_report(workdir: Path) -> int:
+    from bakein.report.build import build_report
+    from bakein.report.terminal import terminal_summary
+
+    results = build_report(workdir)
+    print(terminal_summary(results, workdir / "report" / "index.html"))
+    return 0
+
+
+def _data(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    from bakein.data import tfds_export
+    from bakein.study.config import resolve
+    from bakein.study.errors import ConfigError, unknown
+    from bakein.study.experiment import load_experiment
+    from bakein.study.schema import WorldSource
+
+    study = resolve(load_experiment(arguments.experiment, overrides))
+    if arguments.source not in study.sources:
+        raise unknown("--source", arguments.source, study.sources)
+    source = study.sources[arguments.source]
+    if not isinstance(source, WorldSource):
+        raise ConfigError(f"--source {arguments.source}: is not made from a world")
+    if arguments.documents < 1:
+        raise ConfigError(f"--documents is {arguments.documents}; it must be at least 1")
+    world = study.worlds[source.world]
+    problems = world.train(study.seed)
+    count = min(arguments.documents, len(problems))
+    rows = tfds_export.rows(world, (problems[i] for i in range(count)), (source.form,))
+    path = tfds_export.write(arguments.out, arguments.source, {"train": rows})
+    print(f"{count} documents written; read them with base.dataset({str(path)!r})")
+    return 0
+
+
+def _no_overrides(overrides: list[str]) -> None:
+    from bakein.study.errors import ConfigError
+
+    if overrides:
+        raise ConfigError(f"{overrides[0]}: not an argument of this command; see --help")

@@ -1,0 +1,1 @@
+"""Studies: configuration, the DAG of arms × stages × seeds, the runner and its records."""

@@ -1,0 +1,200 @@
+"""From a ConfigDict to frozen dataclasses: the only reader of configuration.
+
+Every mistake that can be seen before training is found here or in `checks`, and said in one line.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from bakein.study.checks import check_study, require
+from bakein.study.errors import ConfigError, unknown
+from bakein.study.schema import (
+    BootstrapConfig,
+    ComparisonConfig,
+    ContrastConfig,
+    DatasetSource,
+    EvaluationConfig,
+    MeshConfig,
+    PersistenceConfig,
+    RLConfig,
+    StageConfig,
+    Study,
+    SupervisedConfig,
+    TextSource,
+    TokenizerConfig,
+    WorldSource,
+)
+
+_SOURCES = {"world": WorldSource, "text": TextSource, "dataset": DatasetSource}
+_STAGES = {"supervised": SupervisedConfig, "rl": RLConfig}
+_QUESTIONS = {"comparison": ComparisonConfig, "persistence": PersistenceConfig}
+
+
+def resolve(config: ConfigDict) -> Study:
+    """Checks a study's configuration and freezes it.
+
+    Raises:
+        ConfigError: one line that names the key, what was given and what is allowed.
+    """
+    declared = [field.name for field in dataclasses.fields(Study)]
+    known = {*declared, "seeds", "first_seed", "stages"} - {"members"}
+    for key in config:
+        if key not in known:
+            raise unknown("config", key, known)
+    for key in known:
+        if key not in config:
+            raise ConfigError(f"config: {key} is missing; begin with base.study(...)")
+    require("config.seeds", config.seeds, config.seeds >= 1, "at least 1")
+    require("config.first_seed", config.first_seed, config.first_seed >= 0, "0 or more")
+    require("config.workers", config.workers, config.workers >= 0, "0 (choose) or more")
+    worlds = {name: _world(f"config.worlds.{name}", g) for name, g in config.worlds.items()}
+    sources = {
+        name: _of_kind(f"config.sources.{name}", group, _SOURCES)
+        for name, group in config.sources.items()
+    }
+    study = Study(
+        name=config.name,
+        seed=config.seed,
+        members=tuple(range(config.first_seed, config.first_seed + config.seeds)),
+        workers=config.workers,
+        model=config.model.to_dict(),
+        mesh=_read("config.mesh", config.mesh, MeshConfig),
+        tokenizer=_read("config.tokenizer", config.tokenizer, TokenizerConfig),
+        worlds=worlds,
+        sources=sources,
+        arms=_arms(config),
+        evaluation=_read("config.evaluation", config.evaluation, EvaluationConfig),
+        questions={
+            name: _of_kind(f"config.questions.{name}", group, _QUESTIONS)
+            for name, group in config.questions.items()
+        },
+        contrasts={
+            name: _read(f"config.contrasts.{name}", group, ContrastConfig)
+            for name, group in config.contrasts.items()
+        },
+        bootstrap=_read("config.bootstrap", config.bootstrap, BootstrapConfig),
+    )
+    check_study(study)
+    return study
+
+
+def _read(path: str, group: Any, cls: type) -> Any:
+    """A frozen dataclass from a group of the same keys, each of the declared type."""
+    if not isinstance(group, ConfigDict):
+        raise ConfigError(f"{path} is {group!r}; it must be a group of keys")
+    hints = typing.get_type_hints(cls)
+    for key in group:
+        if key not in hints:
+            raise unknown(path, key, hints)
+    values = {}
+    for field in dataclasses.fields(cls):
+        if field.name not in group:
+            raise ConfigError(f"{path}.{field.name} is missing")
+        values[field.name] = _value(f"{path}.{field.name}", group[field.name], hints[field.name])
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _value(path: str, value: Any, hint: Any) -> Any:
+    """`value` as the declared type; ints pass for floats, and nothing else for anything else."""
+    origin = typing.get_origin(hint)
+    if dataclasses.is_dataclass(hint):
+        return _read(path, value, hint)
+    if origin in (Callable, typing.get_origin(Callable[..., Any])):
+        require(path, value, callable(value), "a function")
+        return value
+    if isinstance(value, ConfigDict):
+        element = typing.get_args(hint)[1] if typing.get_args(hint) else Any
+        require(path, value, origin is not None, f"a {getattr(hint, '__name__', hint)}")
+        return types.MappingProxyType(
+            {k: _value(f"{path}.{k}", v, element) for k, v in value.items()}
+        )
+    if origin is tuple:
+        require(path, value, isinstance(value, tuple | list), "a tuple")
+        return tuple(
+            _value(f"{path}[{i}]", v, typing.get_args(hint)[0]) for i, v in enumerate(value)
+        )
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    right = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+    require(path, value, right, f"{'an' if hint is int else 'a'} {hint.__name__}")
+    return value
+
+
+def _of_kind(path: str, group: Any, kinds: Mapping[str, type]) -> Any:
+    if not isinstance(group, ConfigDict) or "kind" not in group:
+        raise ConfigError(f"{path} is {group!r}; make it with a function of bakein.study.base")
+    if group.kind not in kinds:
+        raise unknown(f"{path}.kind", group.kind, kinds)
+    return _read(path, group, kinds[group.kind])
+
+
+def _world(path: str, group: ConfigDict) -> Any:
+    """Calls the world's class with the group's other keys, which must be its fields."""
+    if not isinstance(group, ConfigDict) or not callable(group.get("make")):
+        raise ConfigError(f"{path}: make it with base.world(ItsClass, field=value, ...)")
+    fields = {key: value for key, value in group.items() if key != "make"}
+    known = {f.name: f for f in dataclasses.fields(group.make) if f.init}
+    for key in fields:
+        if key not in known:
+            raise unknown(path, key, known)
+    for name, field in known.items():
+        if name not in fields and field.default is field.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{path}.{name} is missing; {group.make.__name__} declares it")
+    try:
+        return group.make(**fields)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _arms(config: ConfigDict) -> dict[str, dict[str, StageConfig]]:
+    """Every arm's stages: the study's, with the arm's overrides, parents before children."""
+    if not config.stages:
+        raise ConfigError("config.stages: none; a study needs at least one stage")
+    if not config.arms:
+        raise ConfigError("config.arms: none; a study needs at least one arm (base.arm())")
+    order = _parents_first(config.stages)
+    arms = {}
+    for arm, overrides in config.arms.items():
+        stages = config.stages.copy_and_resolve_references()
+        _override(f"config.arms.{arm}", stages, overrides)
+        arms[arm] = {
+            name: _of_kind(f"config.stages.{name} (arm {arm})", stages[name], _STAGES)
+            for name in order
+        }
+    return arms
+
+
+def _override(path: str, target: ConfigDict, overrides: ConfigDict) -> None:
+    for key, value in overrides.items():
+        if key not in target:
+            raise unknown(path, key, target)
+        if isinstance(value, ConfigDict) and isinstance(target[key], ConfigDict):
+            _override(f"{path}.{key}", target[key], value)
+            continue
+        try:
+            target[key] = value
+        except TypeError as error:
+            raise ConfigError(f"{path}.{key} is {value!r}; {error}") from error
+
+
+def _parents_first(stages: ConfigDict) -> list[str]:
+    for name, stage in stages.items():
+        if "parent" not in stage:
+            raise ConfigError(f"config.stages.{name}: make it with base.supervised() or base.rl()")
+        if stage.parent and stage.parent not in stages:
+            raise unknown(f"config.stages.{name}.parent", stage.parent, stages)
+    order: list[str] = []
+    while len(order) < len(stages):
+        ready = [n for n, s in stages.items() if n not in order and s.parent in ("", *order)]
+        if not ready:
+            raise ConfigError(f"config.stages: {', '.join(set(stages) - set(order))} form a cycle")
+        order.append(ready[0])
+    return order

@@ -1,0 +1,171 @@
+"""What stages are fed with: the tokenizer, the sources of a stage, the evaluated problems."""
+
+import functools
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from bakein.data import corruption as corruptions
+from bakein.data.documents import text_documents, world_documents
+from bakein.data.files import read_jsonl, read_text
+from bakein.data.ledger import add_ledgers, subtract_ledgers
+from bakein.data.mixture import Mixture
+from bakein.data.sources import Source, fingerprint
+from bakein.data.tokenizers import CharTokenizer, Tokenizer, train_bpe
+from bakein.data.worlds.world import Document, Problem
+from bakein.study.digest import digest, seed_of
+from bakein.study.errors import ConfigError
+from bakein.study.schema import (
+    DataConfig,
+    EvaluationConfig,
+    RLConfig,
+    StageConfig,
+    Study,
+    SupervisedConfig,
+    TextSource,
+    WorldSource,
+)
+
+
+class Materials:
+    """Makes the data of a study's stages; what is read from disk is read once.
+
+    Attributes:
+        tokenizer: of the study.
+    """
+
+    def __init__(self, study: Study):
+        """Reads nothing but what the tokenizer needs.
+
+        Raises:
+            DataError: a file cannot be read, or a world cannot be made.
+        """
+        self._study = study
+        self._texts = functools.cache(self._read_texts)
+        self._windows = functools.cache(self._cut_windows)
+        self.tokenizer = self._make_tokenizer()
+
+    # --- tokenizer
+
+    def _make_tokenizer(self) -> Tokenizer:
+        config = self._study.tokenizer
+        if config.kind == "characters":
+            worlds = self._study.worlds.values()
+            return CharTokenizer(
+                "".join(sorted(set().union(*(world.alphabet for world in worlds))))
+            )
+        texts = itertools.chain.from_iterable(
+            self._training_texts(name, config.documents or None) for name in config.sources
+        )
+        return train_bpe(texts, config.vocabulary)
+
+    def _training_texts(self, name: str, count: int | None) -> list[str]:
+        source = self._study.sources[name]
+        if isinstance(source, TextSource):
+            return list(self._texts(name))[:count]
+        data = DataConfig({}, {}, None, corruptions.none, 0.0, False)
+        documents = self._documents(name, data, seed_of(self._study.seed, "tokenizer", name))
+        size = len(documents) if count is None else min(count, len(documents))
+        return [documents[i].prompt + documents[i].completion for i in range(size)]
+
+    # --- documents
+
+    def _read_texts(self, name: str) -> tuple[str, ...]:
+        source = self._study.sources[name]
+        if not source.field:
+            return tuple(read_text(path) for path in source.paths)
+        return tuple(row[0] for path in source.paths for row in read_jsonl(path, (source.field,)))
+
+    def _cut_windows(self, name: str) -> tuple[Document, ...]:
+        source = self._study.sources[name]
+        return text_documents(self._texts(name), self.tokenizer, source.window)
+
+    def _documents(self, name: str, data: DataConfig, seed: int) -> Sequence[Document]:
+        source = self._study.sources[name]
+        if isinstance(source, TextSource):
+            return self._windows(name)
+        if not isinstance(source, WorldSource):
+            from bakein.data import tfds_export  # costs a second; most studies do not need it
+
+            return tfds_export.read(source.path, source.split)
+        corrupted = name in data.share and data.rate > 0
+        return world_documents(
+            world=self._study.worlds[source.world],
+            form=source.form,
+            corruption=data.corruption if corrupted else corruptions.none,
+            rate=data.rate if corrupted else 0.0,
+            size=source.documents or None,
+            seed=seed,
+        )
+
+    def sources(self, stage: str, config: SupervisedConfig, member: int) -> dict[str, Source]:
+        """The sources that a stage's mixture names, for one member.
+
+        Seeds are made of (study, member, stage, source) and not of the arm: arms of one member see
+        the same documents of a source in the same order.
+        """
+        names = [*config.data.background, *config.data.share]
+        seeds = {n: seed_of(self._study.seed, "member", member, stage, "data", n) for n in names}
+        return {
+            name: Source(
+                documents=self._documents(name, config.data, seeds[name]),
+                tokenizer=self.tokenizer,
+                mask_prompt=config.data.mask_prompt,
+                seed=seeds[name],
+            )
+            for name in names
+        }
+
+    def prompts(self, stage: str, config: RLConfig, member: int) -> Sequence[Problem]:
+        """The training problems of an RL stage, for one member."""
+        seed = seed_of(self._study.seed, "member", member, stage, "prompts")
+        return self._study.worlds[config.world].train(seed)
+
+    def test_problems(self, config: EvaluationConfig) -> list[Problem]:
+        """The frozen problems: the same for every stage, arm and member."""
+        seed = seed_of(self._study.seed, "evaluation")
+        return self._study.worlds[config.world].test(config.problems, seed)
+
+    def curve_problems(self, config: RLConfig) -> list[Problem]:
+        """The held-out problems of an RL curve: the same for every arm and member."""
+        seed = seed_of(self._study.seed, "curve")
+        return self._study.worlds[config.world].test(config.curve_problems, seed)
+
+    def facts(self, config: EvaluationConfig) -> list[Problem]:
+        """The facts that are asked for."""
+        if not config.recall:
+            return []
+        seed = seed_of(self._study.seed, "facts")
+        return self._study.worlds[config.recall].test(config.facts, seed)
+
+    # --- identity
+
+    def fingerprint(self, stage: str, config: StageConfig | EvaluationConfig, member: int) -> str:
+        """Digest of what a stage reads: its first documents, or its problems."""
+        if isinstance(config, SupervisedConfig):
+            return fingerprint(self.sources(stage, config, member))
+        if isinstance(config, RLConfig):
+            problems = self.prompts(stage, config, member)
+            first = [problems[i] for i in range(min(64, len(problems)))]
+            return digest([first, self.curve_problems(config) if config.curve_every else []])
+        return digest([self.test_problems(config), self.facts(config)])
+
+
+def mixture(stage: str, config: SupervisedConfig) -> Mixture:
+    """Which source comes when.
+
+    Raises:
+        ConfigError: the shares or the schedule do not fit.
+    """
+    try:
+        phases = config.data.schedule(config.data.share, config.tokens)
+        return Mixture(background=config.data.background, phases=tuple(phases))
+    except ValueError as error:
+        raise ConfigError(f"config.stages.{stage}.data: {error}") from error
+
+
+def describe(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """What was drawn between two states of the data: `traces 310 tokens, facts 120 tokens`."""
+    drawn = subtract_ledgers(*(add_ledgers(s["shards"].values()) for s in (after, before)))
+    parts = [f"{name} {counts['tokens']} tokens" for name, counts in drawn.items()]
+    return ", ".join(parts)
