@@ -19,8 +19,8 @@ class Cache:
     goes to slot `index` and carries its own position.
     """
 
-    k: jax.Array  # [layers, B, S, K, H]
-    v: jax.Array  # [layers, B, S, K, H]
+    k: jax.Array  # [layers, B, K, S, H]: decoding is a matrix product per head, without copies
+    v: jax.Array  # [layers, B, K, S, H]
     positions_BS: jax.Array  # int32
     segments_BS: jax.Array  # int32
     index: jax.Array  # int32 scalar: the next slot to write
@@ -32,7 +32,7 @@ def init_cache(config: ModelConfig, batch: int, length: int, dtype: jnp.dtype | 
     Writing past `length` is the caller's mistake and is not detected: size it for the prompt and
     everything that will be decoded.
     """
-    shape = (config.layers, batch, length, config.kv_heads, config.head_dim)
+    shape = (config.layers, batch, config.kv_heads, length, config.head_dim)
     return Cache(
         k=jnp.zeros(shape, dtype),
         v=jnp.zeros(shape, dtype),
@@ -52,12 +52,12 @@ def place_tokens(cache: Cache, positions_BL: jax.Array, segments_BL: jax.Array) 
 
 
 def write_layer(
-    cache: Cache, layer: int | jax.Array, k_BLKH: jax.Array, v_BLKH: jax.Array
+    cache: Cache, layer: int | jax.Array, k_BKLH: jax.Array, v_BKLH: jax.Array
 ) -> tuple[Cache, jax.Array, jax.Array]:
-    """Writes one layer's new keys and values; returns the cache and that layer's k, v [B,S,K,H]."""
-    start = (layer, 0, cache.index, 0, 0)
+    """Writes one layer's new keys and values; returns the cache and that layer's k, v [B,K,S,H]."""
+    start = (layer, 0, 0, cache.index, 0)
     cache = cache.replace(
-        k=jax.lax.dynamic_update_slice(cache.k, k_BLKH[None].astype(cache.k.dtype), start),
-        v=jax.lax.dynamic_update_slice(cache.v, v_BLKH[None].astype(cache.v.dtype), start),
+        k=jax.lax.dynamic_update_slice(cache.k, k_BKLH[None].astype(cache.k.dtype), start),
+        v=jax.lax.dynamic_update_slice(cache.v, v_BKLH[None].astype(cache.v.dtype), start),
     )
     return cache, cache.k[layer], cache.v[layer]

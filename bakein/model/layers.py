@@ -72,7 +72,7 @@ class Embed(nn.Module):
         self.table_VD = _parameter(self, "embedding", init, ("vocab", "embed"), shape)
 
     def __call__(self, tokens_BL: jax.Array) -> jax.Array:
-        """Looks tokens up: int32 [B, L] to [B, L, D]."""
+        """Looks tokens up: int32 [B, L] to [B, L, D]; an id beyond the vocabulary gives NaN."""
         return jnp.take(self.table_VD, tokens_BL, axis=0).astype(self.dtype)
 
     def attend(self, x_BLD: jax.Array) -> jax.Array:
