@@ -1,0 +1,1 @@
+"""The frozen evaluation: counts per problem, never a rate; the rates are analysis."""

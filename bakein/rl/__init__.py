@@ -1,0 +1,1 @@
+"""Reinforcement learning: rollouts, rewards, advantages, policy losses and the RL step."""
