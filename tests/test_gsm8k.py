@@ -92,6 +92,7 @@ def test_documents_keep_to_the_alphabet(world):
         ("\n<<1+1=2>> <<2+2=5>>\n#### 1500", Check(True, True, (False,), "1500")),
         # broken annotations
         ("\n<<1+1>>\n<<1+1=\n<<1=1=1>>\n<<9**9=1>>\n#### 1", Check(False, True, (False,) * 4, "1")),
+        ("\n<<1+1=two>>\n#### 1500", Check(True, True, (False,), "1500")),
         ("\n<<" + "9*" * 5000 + "9=1>>\n#### 1500", Check(True, True, (False,), "1500")),
         ("", Check(False, False, (), "")),
     ],

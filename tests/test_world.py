@@ -107,6 +107,8 @@ def test_worlds_travel_to_worker_processes(world):
     copy = pickle.loads(pickle.dumps(train))
     assert copy[0] == first
     assert pickle.loads(pickle.dumps(world)) == world
+    if len(train) == 2**31:
+        assert pickle.dumps(train) == pickle.dumps(world.train(0))  # without what was made
 
 
 @pytest.mark.parametrize("world", [REGISTERS, FILLER], ids=["Registers", "Filler"])
@@ -114,6 +116,8 @@ def test_procedural_worlds_are_endless_and_readable_anywhere(world):
     train = world.train(0)
     assert len(train) == 2**31
     assert train[2**31 - 1] == world.train(0)[2**31 - 1]
+    prompts = {train[i].prompt for i in range(1024)}
+    assert len(prompts) > 1000  # no block repeats another
     for outside in (2**31, -1):
         with pytest.raises(IndexError):
             train[outside]
