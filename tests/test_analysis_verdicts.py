@@ -1,0 +1,178 @@
+"""Verdicts follow from intervals by the written rules; retention, bands and matching feed them."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bakein.analysis import curves, matching, passk, persistence, verdicts
+from bakein.analysis.bootstrap import Interval
+from bakein.analysis.verdicts import Comparison, Persistence
+
+
+def interval(low, high, seeds=5):
+    return Interval((low + high) / 2, low, high, 0.95, seeds, (high - low) / 4, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "seeds", "verdict"),
+    [
+        (0.1, 0.3, 5, Comparison.BETTER),
+        (0.001, 0.01, 5, Comparison.BETTER),
+        (-0.3, -0.1, 5, Comparison.WORSE),
+        (-0.01, 0.01, 5, Comparison.EQUIVALENT),
+        (0.0, 0.01, 5, Comparison.EQUIVALENT),
+        (0.0, 0.3, 5, Comparison.UNDERPOWERED),
+        (-0.02, 0.01, 5, Comparison.UNDERPOWERED),
+        (0.1, 0.3, 1, Comparison.UNDERPOWERED),
+    ],
+)
+def test_comparison(low, high, seeds, verdict):
+    assert verdicts.comparison(interval(low, high, seeds), 0.02) is verdict
+
+
+@pytest.mark.parametrize(
+    ("gain", "retention", "verdict"),
+    [
+        ((1.0, 2.0), (1.1, 1.4), Persistence.AMPLIFIED),
+        ((1.0, 2.0), (0.9, 1.4), Persistence.PERSISTS),
+        ((1.0, 2.0), None, Persistence.PERSISTS),
+        ((0.01, 0.05), (0.0, 0.1), Persistence.PERSISTS),  # small, but there
+        ((-0.05, 0.05), (-0.1, 0.1), Persistence.WASHED_OUT),
+        ((-0.05, -0.01), (-0.1, 0.1), Persistence.WASHED_OUT),  # the equivalence test goes first
+        ((-2.0, -1.0), (-1.4, -0.5), Persistence.REVERSED),
+        ((-2.0, -1.0), (1.1, 1.4), Persistence.REVERSED),  # a growing harm is no amplified gain
+        ((-1.0, 1.0), (-1.0, 1.0), Persistence.UNDERPOWERED),
+        ((-1.0, 1.0), None, Persistence.UNDERPOWERED),
+    ],
+)
+def test_persistence(gain, retention, verdict):
+    ratio = retention and interval(*retention)
+    assert verdicts.persistence(interval(*gain), ratio, 0.1) is verdict
+
+
+def test_one_seed_never_gets_a_persistence_verdict():
+    lone = interval(1.0, 2.0, seeds=1)
+    assert verdicts.persistence(lone, interval(1.1, 1.4), 0.1) is Persistence.UNDERPOWERED
+
+
+@settings(deadline=None)
+@given(*[st.floats(-3, 3)] * 4, st.floats(0.01, 2))
+def test_a_verdict_of_effect_needs_an_interval_beyond_zero(a, b, c, d, epsilon):
+    gain, ratio = interval(*sorted((a, b))), interval(*sorted((c, d)))
+    named = verdicts.persistence(gain, ratio, epsilon)
+    assert (gain.low > 0) == (named in (Persistence.AMPLIFIED, Persistence.PERSISTS))
+    assert (verdicts.comparison(gain, epsilon) is Comparison.BETTER) == (gain.low > 0)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, math.nan])
+def test_epsilon_must_be_positive(epsilon):
+    with pytest.raises(ValueError, match="epsilon is"):
+        verdicts.comparison(interval(0, 1), epsilon)
+    with pytest.raises(ValueError, match="epsilon is"):
+        verdicts.persistence(interval(0, 1), None, epsilon)
+
+
+def test_the_written_rules_name_every_verdict():
+    for verdict in (*Comparison, *Persistence):
+        assert f". {verdict} " in verdicts.RULES
+
+
+def arms(gains, seed=0):
+    """Counts [stages, seeds, problems] of arms whose logits differ by these gains."""
+    rng = np.random.default_rng(seed)
+    logit = rng.normal(-1, 0.7, 60) + rng.normal(0, 0.1, (len(gains), 5, 60))
+    control = rng.binomial(64, 1 / (1 + np.exp(-logit)))
+    treated = rng.binomial(64, 1 / (1 + np.exp(-logit - np.array(gains)[:, None, None])))
+    return passk.jeffreys_logit(treated, 64), passk.jeffreys_logit(control, 64)
+
+
+def test_retention_of_simulated_stages():
+    stages = ("pretrain", "sft", "rl", "attack", "undo")
+    gains = (1.0, 2.0, 0.5, 0.0, -1.0)
+    found = persistence.retention(stages, *arms(gains), 1000, 0.95, np.random.default_rng(0))
+    assert [stage.stage for stage in found] == list(stages)
+    for stage, gain in zip(found, gains, strict=True):
+        assert stage.gain.estimate == pytest.approx(gain, abs=0.1)
+        assert stage.retention.estimate == pytest.approx(gain, abs=0.1)
+        assert stage.retention.low <= stage.retention.estimate <= stage.retention.high
+    first = found[0].retention
+    assert (first.low, first.high) == pytest.approx((1, 1))
+    assert [verdicts.persistence(s.gain, s.retention, 0.2) for s in found] == [
+        "persists", "amplified", "persists", "washed out", "reversed",
+    ]  # fmt: skip
+
+
+def test_retention_of_no_gain_is_undefined():
+    treated, control = arms((0.0, 1.0))
+    found = persistence.retention(
+        ("pretrain", "sft"), treated, control, 500, 0.95, np.random.default_rng(0)
+    )
+    assert found[1].retention is None
+    assert verdicts.persistence(found[1].gain, None, 0.2) is Persistence.PERSISTS
+
+
+def test_retention_of_one_seed_is_undefined():
+    treated, control = (scores[:, :1] for scores in arms((1.0, 1.0)))
+    found = persistence.retention(
+        ("pretrain", "sft"), treated, control, 500, 0.95, np.random.default_rng(0)
+    )
+    assert found[1].retention is None
+    assert verdicts.persistence(found[1].gain, None, 0.2) is Persistence.UNDERPOWERED
+
+
+def test_retention_refuses_arms_that_do_not_match():
+    with pytest.raises(ValueError, match="allowed: one shape \\[2 stages"):
+        persistence.retention(
+            ("a", "b"),
+            np.zeros((2, 3, 4)),
+            np.zeros((2, 3, 5)),
+            500,
+            0.95,
+            np.random.default_rng(0),
+        )
+
+
+def test_band_over_seeds_and_over_problems():
+    rng = np.random.default_rng(0)
+    counts = rng.binomial(64, rng.beta(0.5, 1, 50), (5, 50))
+    scores = np.stack([passk.pass_at_k(counts, 64, k) for k in (1, 8, 64)])
+    band = curves.band(scores, 500, 0.95, rng)
+    np.testing.assert_allclose(band.mean_X, scores.mean(axis=(1, 2)))
+    assert np.all((band.low_X < band.mean_X) & (band.mean_X < band.high_X))
+    # over whole seeds only: the same mean, and no share of the problems' noise
+    narrow = curves.band(scores.mean(axis=2), 500, 0.95, rng)
+    np.testing.assert_allclose(narrow.mean_X, band.mean_X)
+    assert np.all(narrow.high_X - narrow.low_X < band.high_X - band.low_X)
+
+
+def test_band_of_one_seed_has_a_mean_and_no_limits():
+    band = curves.band(np.array([[0.1], [0.2]]), 200, 0.95, np.random.default_rng(0))
+    np.testing.assert_array_equal(band.mean_X, [0.1, 0.2])
+    assert np.all(np.isnan([band.low_X, band.high_X]))
+
+
+def test_matching_is_relative_to_the_control():
+    spent = {
+        "standard": {"samples": 100, "tokens": 1000.0, "traces": 0},
+        "baked_in": {"samples": 100, "tokens": 1010.0, "traces": 200},
+    }
+    assert matching.relative_differences(spent, "standard") == {
+        "standard": {"samples": 0.0, "tokens": 0.0, "traces": 0.0},
+        "baked_in": {"samples": 0.0, "tokens": pytest.approx(0.01), "traces": math.inf},
+    }
+
+
+@pytest.mark.parametrize(
+    ("spent", "control", "message"),
+    [
+        ({"a": {"tokens": 1}}, "b", "control is 'b'; allowed: one of the arms a"),
+        ({"a": {"tokens": 1}, "b": {"flops": 1}}, "a", "b lists flops; a lists tokens"),
+        ({"a": {"tokens": -1}}, "a", "tokens is -1; allowed: 0 or more"),
+    ],
+)
+def test_matching_refuses(spent, control, message):
+    with pytest.raises(ValueError, match=message):
+        matching.relative_differences(spent, control)
