@@ -1,0 +1,1 @@
+"""The report of a study, built from its records alone: results.json, plots, page, terminal."""

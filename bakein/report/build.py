@@ -1,0 +1,42 @@
+"""Builds report/ of a work directory from its records alone."""
+
+import json
+import os
+from pathlib import Path
+
+from bakein.report.page import render
+from bakein.report.plots import draw
+from bakein.report.records import read_study
+from bakein.report.results import Results, assemble
+
+
+def build_report(workdir: Path) -> Results:
+    """Writes report/results.json, report/*.svg and report/index.html; returns the results.
+
+    The same records give the same bytes. Each file is replaced whole or not at all.
+
+    Raises:
+      ValueError: a record is broken (names file and line).
+      OSError: the records cannot be read or the report cannot be written.
+    """
+    study = read_study(Path(workdir))
+    results = assemble(study)
+    plots = draw(results)
+    folder = study.workdir / "report"
+    folder.mkdir(exist_ok=True)
+    for plot in plots:
+        _write(folder / f"{plot.name}.svg", plot.svg)
+    _write(folder / "results.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
+    _write(folder / "index.html", render(results, study, plots))
+    return results
+
+
+def _write(path: Path, content: str) -> None:
+    """Replaces a file atomically: a reader sees the old or the new one, never a part."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(content, encoding="utf-8", newline="\n")
+        os.replace(draft, path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise

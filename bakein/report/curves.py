@@ -1,0 +1,141 @@
+"""The curves of results.json: pass@k against k, held-out accuracy against RL samples."""
+
+from typing import Any
+
+import numpy as np
+
+from bakein.analysis import bootstrap, curves, passk, rl_curve, slopes
+from bakein.report.metrics import vote_size
+from bakein.report.records import Study
+from bakein.report.scores import Scores
+
+Curve = dict[str, Any]
+
+
+def pass_at_k_curve(scores: Scores, ks: list[int], settings: dict[str, Any]) -> Curve:
+    """pass@k with its band; the fits describe the pooled seeds, the area has an interval."""
+    scores_KSP = np.array([passk.pass_at_k(scores.correct_SP, scores.samples, k) for k in ks])
+    band = curves.band(scores_KSP, settings["resamples"], settings["level"], _rng(settings))
+    beta = slopes.fit_beta(scores.correct_SP.reshape(-1), scores.samples, ks)
+    power = slopes.fit_power(ks, band.mean_X)
+    fit = {"tail_exponent": beta.alpha, "power_exponent": power.b}
+    if len(ks) > 1:
+        areas = [slopes.area_over_log2(ks, seed_K) for seed_K in scores_KSP.mean(axis=2).T]
+        fit |= _area(areas, settings)
+    fit["reason"] = beta.reason or power.reason
+    by_seed = dict(zip(map(str, scores.seeds), scores_KSP.mean(axis=2).T.tolist(), strict=True))
+    return _curve("pass@k", scores.arm, scores.stage, ks, band, by_seed, fit)
+
+
+def rl_curves(study: Study, arm: str, stage: str, settings: dict[str, Any]) -> list[Curve]:
+    """The RL curve of one arm and stage, over its finished seeds; [] where none was recorded.
+
+    Raises:
+      ValueError: the seeds were not measured at the same numbers of samples.
+    """
+    by_seed = {}
+    for node in sorted(study.nodes, key=lambda node: node.seed):
+        if (node.arm, node.stage) == (arm, stage) and study.status(node.id) == "finished":
+            points = [r for r in study.stages[node.id].records if "heldout" in r]
+            if points:
+                by_seed[node] = points
+    if not by_seed:
+        return []
+    grids = {tuple(point["samples"] for point in points) for points in by_seed.values()}
+    if len(grids) > 1:
+        names = ", ".join(sorted(node.id for node in by_seed))
+        raise ValueError(f"RL curves of one arm differ in their 'samples' between stages {names}")
+    x = grids.pop()
+    reward_SX = np.array([[point["heldout"] for point in points] for points in by_seed.values()])
+    band = curves.band(reward_SX.T, settings["resamples"], settings["level"], _rng(settings))
+    fit: dict[str, Any] = {}
+    if x[0] == 0 and all(np.diff(x) > 0):
+        found = rl_curve.fit(x, band.mean_X)
+        fit = {
+            "start": found.start,
+            "asymptote": found.asymptote,
+            "exponent": found.exponent,
+            "midpoint_samples": found.midpoint,
+            "steepest_slope": found.steepest_slope,
+        }
+        if len(x) > 2:
+            fit |= _area([rl_curve.aurc(x, seed_X) for seed_X in reward_SX], settings)
+        fit["reason"] = found.reason
+    seeds = {str(node.seed): row.tolist() for node, row in zip(by_seed, reward_SX, strict=True)}
+    return [_curve("rl", arm, stage, list(x), band, seeds, fit)]
+
+
+def add_multipliers(found: list[Curve], control: str) -> None:
+    """Adds to each RL curve how many samples it needs for the control's last accuracy."""
+    last = {c["stage"]: c for c in found if c["name"] == "rl" and c["arm"] == control}
+    for curve in found:
+        base = last.get(curve["stage"])
+        if curve["name"] != "rl" or base is None or curve["x"] != base["x"] or not curve["fit"]:
+            continue
+        threshold = base["y"][-1]
+        reach = rl_curve.samples_to(curve["x"], curve["y"], threshold)
+        own = rl_curve.samples_to(base["x"], base["y"], threshold)
+        ratio = rl_curve.multiplier(own, reach)
+        curve["fit"] |= {
+            "samples_to_control": reach.compute,
+            "reached": not reach.censored,
+            "multiplier": ratio.value,
+            "multiplier_bound": ratio.bound,
+        }
+
+
+def rl_split(
+    before: Scores, after: Scores, ks: list[int], settings: dict[str, Any]
+) -> dict[str, Any]:
+    """What RL added to its parent: sharpening against expansion, paired by seed."""
+    seeds = tuple(seed for seed in after.seeds if seed in before.seeds)
+    k = vote_size(ks, after.samples)
+    parts = [
+        rl_curve.split(before.correct_SP[i], after.correct_SP[j], after.samples, k)
+        for i, j in zip(before.rows(seeds), after.rows(seeds), strict=True)
+    ]
+    row = {
+        "arm": after.arm,
+        "stage": after.stage,
+        "parent": before.stage,
+        "k": k,
+        "seeds": list(seeds),
+    }
+    for key in ("gain_1", "gain_k", "sharpening", "expansion", "contraction"):
+        found = _mean([getattr(part, key) for part in parts], settings)
+        row[key] = found.estimate
+        row[f"{key}_ci"] = _limits(found)
+    return row
+
+
+def _area(areas: list[float], settings: dict[str, Any]) -> dict[str, Any]:
+    found = _mean(areas, settings)
+    return {"area": found.estimate, "area_ci": _limits(found)}
+
+
+def _mean(values: list[float], settings: dict[str, Any]) -> bootstrap.Interval:
+    return bootstrap.mean_interval(values, settings["resamples"], settings["level"], _rng(settings))
+
+
+def _limits(found: bootstrap.Interval) -> list[float] | None:
+    return [found.low, found.high] if found.seeds > 1 else None
+
+
+def _rng(settings: dict[str, Any]) -> np.random.Generator:
+    return np.random.default_rng(settings["seed"])
+
+
+def _curve(
+    name: str, arm: str, stage: str, x: list, band: curves.Band, seeds: dict, fit: dict
+) -> Curve:
+    ci = [[low, high] for low, high in zip(band.low_X.tolist(), band.high_X.tolist(), strict=True)]
+    return {
+        "name": name,
+        "arm": arm,
+        "stage": stage,
+        "x": x,
+        "y": band.mean_X.tolist(),
+        "ci": ci if band.seeds > 1 else None,
+        "fit": fit,
+        "seeds": seeds,
+    }

@@ -1,0 +1,209 @@
+"""One self-contained HTML page from results, plots and the study's samples."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from bakein.report import text
+from bakein.report.plots import Plot
+from bakein.report.records import Record, Study
+from bakein.report.svg import ARM_COLOURS, inline
+
+Results = dict[str, Any]
+
+CONTENTS = (
+    ("answers", "Answers"),
+    ("stages", "Accuracy"),
+    ("curves", "Curves"),
+    ("matching", "Matching"),
+    ("samples", "Samples"),
+    ("method", "Method"),
+    ("provenance", "Provenance"),
+)
+# Colour of a verdict's badge; the word itself always stands in it.
+TONES = {
+    "better": "good",
+    "amplified": "good",
+    "persists": "good",
+    "worse": "bad",
+    "reversed": "bad",
+    "washed out": "bad",
+}
+PROBLEMS_SHOWN = 3  # per stage
+
+
+def render(results: Results, study: Study, plots: Iterable[Plot]) -> str:
+    """The page. All text in it is escaped; it loads nothing and runs nothing."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("bakein.report", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "visible": lambda value: text.visible(str(value)),
+        "shorten": text.shorten,
+        "number": text.number,
+        "signed": text.signed,
+        "interval": text.interval,
+        "quantity": text.quantity,
+        "count": lambda value: "–" if value is None else f"{value:,.0f}",
+        "percent": _percent,
+        "level": text.level,
+        "probability": text.probability,
+        "epsilon": lambda value: f"{value:g}",
+    }
+    rows = {(row["arm"], row["stage"], row["metric"]): row for row in results["summary"]}
+    drawn = [
+        {"title": p.title, "caption": p.caption, "inline": Markup(inline(p.svg, p.name))}
+        for p in plots
+    ]
+    return environment.get_template("page.html.j2").render(
+        results=results,
+        summary=summary(results),
+        changes=_changes(study, results),
+        level=text.level(results["bootstrap"]["level"]),
+        contents=CONTENTS,
+        plots=drawn,
+        measures=_measures(results),
+        curves=[c for c in results["curves"] if c["fit"]],
+        ledger=_ledger(results),
+        samples=_samples(study, results),
+        rules=study.info["verdict_rules"],
+        config=json.dumps(study.info["config"], indent=1, ensure_ascii=False),
+        provenance=_provenance(study, results),
+        arm_index=lambda name: results["arms"].index(name) % len(ARM_COLOURS),
+        cell=lambda arm, stage, metric: rows.get((arm, stage, metric)),
+        tone=lambda verdict: TONES.get(verdict, "open"),
+    )
+
+
+def summary(results: Results) -> str:
+    """What was compared, in a sentence."""
+    evaluation = results["evaluation"]
+    return (
+        f"{text.plural(len(results['arms']), 'arm')} ({', '.join(results['arms'])}), each through "
+        f"{text.plural(len(results['stages']), 'stage')} ({', '.join(results['stages'])}) on "
+        f"{text.plural(len(results['seeds']), 'seed')}; every stage scored on the same frozen "
+        f"evaluation of {text.plural(evaluation['problems'], 'problem')} with "
+        f"{text.plural(evaluation['samples'], 'sample')} each."
+    )
+
+
+def _changes(study: Study, results: Results) -> dict[str, str]:
+    """What each arm changes in the study's stages, as the study file says it."""
+    arms = study.info["config"].get("arms", {})
+    return {
+        arm: ", ".join(f"{key} = {value}" for key, value in _leaves(arms[arm])) or "nothing"
+        for arm in results["arms"]
+        if arm in arms
+    }
+
+
+def _leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def _percent(value: float | None) -> str:
+    """A relative difference; exact matches say so, since that is what one looks for."""
+    if value is None:
+        return "–"
+    return "same" if value == 0 else f"{text.signed(100 * value, 2)} %"
+
+
+def _measures(results: Results) -> list[tuple[str, str]]:
+    """(metric, heading) of the second table, as far as measured."""
+    largest = max(results["k"], default=1)
+    titles = {
+        "greedy": "Greedy",
+        f"pass@{largest}": f"pass@{largest}",
+        "verified": "Every step right",
+        f"verified pass@{largest}": f"Verified pass@{largest}",
+        f"maj@{largest}": f"maj@{largest}",
+        "format": "Well-formed",
+        "truncation": "Truncated",
+        "recall": "Facts recalled",
+    }
+    present = {row["metric"] for row in results["summary"]}
+    return [(metric, title) for metric, title in titles.items() if metric in present]
+
+
+def _ledger(results: Results) -> list[dict[str, Any]]:
+    """Mean tokens per seed of every source of every stage, one column per arm."""
+    tokens = {(row["stage"], row["arm"]): row["sources"] for row in results["matching"]}
+    table = []
+    for stage in results["stages"]:
+        columns = [tokens.get((stage, arm), {}) for arm in results["arms"]]
+        for source in sorted(set().union(*columns)):
+            table.append(
+                {
+                    "stage": stage,
+                    "source": source,
+                    "tokens": [column.get(source) for column in columns],
+                }
+            )
+    return table
+
+
+def _samples(study: Study, results: Results) -> list[dict[str, Any]]:
+    """Of every stage's first finished seed: some problems with what every arm wrote."""
+    groups = []
+    asked = [row["stage"] for row in results["answers"].values()]
+    for stage in dict.fromkeys([*asked, *reversed(results["stages"])]):
+        nodes = [n for n in study.nodes if n.stage == stage and study.evaluation(n.id)]
+        seed = min((node.seed for node in nodes), default=None)
+        problems: dict[Any, dict[str, list[Record]]] = {}  # problem -> arm -> samples
+        for node in nodes:
+            for sample in study.evaluation(node.id).samples if node.seed == seed else ():
+                arms = problems.setdefault(sample["problem"], {})
+                arms.setdefault(node.arm, []).append(sample)
+        if problems:
+            groups.append({"stage": stage, "seed": seed, "problems": _choose(problems)})
+    return groups
+
+
+def _choose(problems: dict[Any, dict[str, list[Record]]]) -> list[dict[str, Any]]:
+    """A few problems: first those that show an arm right, or wrong, for the first time."""
+    rest, chosen = list(problems.values()), []
+    shown: set[tuple[str, bool]] = set()
+    while rest and len(chosen) < PROBLEMS_SHOWN:
+        kinds = [{(arm, bool(s["right"])) for arm in arms for s in arms[arm]} for arms in rest]
+        news = [len(kind - shown) for kind in kinds]
+        best = news.index(max(news))
+        shown |= kinds[best]
+        arms = rest.pop(best)
+        chosen.append({**next(iter(arms.values()))[0], "arms": arms})
+    return chosen
+
+
+def _provenance(study: Study, results: Results) -> list[tuple[str, str]]:
+    info = study.info
+    finished = {
+        node.id: study.stages[node.id].info
+        for node in study.nodes
+        if study.evaluation(node.id) is not None
+    }
+    return [
+        ("Device", info["device"]),
+        ("Versions", ", ".join(f"{name} {info['versions'][name]}" for name in info["versions"])),
+        ("Git commit", info["git"] or "none"),
+        ("Seeds", ", ".join(map(str, info["seeds"]))),
+        (
+            "Training time",
+            f"{sum(stage['seconds'] for stage in finished.values()):,.0f} s over "
+            f"{text.plural(len(finished), 'training stage')}; shared ones counted once",
+        ),
+        (
+            "Records",
+            f"{text.plural(len(results['nodes']), 'stage result')}, "
+            f"{text.plural(study.torn, 'torn line')} skipped",
+        ),
+    ]

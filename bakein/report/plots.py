@@ -1,0 +1,226 @@
+"""The report's plots, drawn from results alone. Arms keep their colour and marker everywhere."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from bakein.report.layout import end_labels, grid, one_panel, rate_axis, short
+from bakein.report.svg import INK, MUTED, RULE, STYLE, arm_colour, arm_marker, to_svg
+from bakein.report.text import level, quantity
+
+Results = dict[str, Any]
+LINES = ("dotted", "dashed", "solid", "dashdot")  # by stage, where colour tells the arm
+
+ACCURACY = """Share of sampled answers (T = 1) that are right. Every dot is one seed; the line is
+their mean, the bar its {level} interval."""
+RECALL = """Share of the pretraining facts that the model still completes: what reasoning tokens
+and post-training displace. Dots, line and bar as above."""
+EFFECT = """Mean over problems of logit({treated}) − logit({control}), with its {level} interval.
+Inside the grey band (±{epsilon:g}) the arms count as equivalent."""
+RL = """Accuracy on held-out problems while RL runs. Thick: mean over seeds with its {level} band;
+thin: each seed."""
+PASS_AT_K = """Chance that at least one of k samples is right (unbiased estimate), with {level}
+bands. RL that only sharpens lifts the left end; RL that finds new solutions lifts the right."""
+LEVELS = """Mean over seeds at each level of the frozen evaluation, after each stage."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn plot: file name without ending, heading, caption, standalone SVG."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+
+
+def draw(results: Results) -> list[Plot]:
+    """Every plot for which the results hold data, in reading order."""
+    with matplotlib.rc_context(STYLE):
+        plots = [_by_stage(results, "accuracy", "Accuracy by stage", ACCURACY)]
+        plots += [_effect(results, name, answer) for name, answer in results["answers"].items()]
+        stages = dict.fromkeys(c["stage"] for c in results["curves"] if c["name"] == "rl")
+        plots += [_rl(results, stage, index) for index, stage in enumerate(stages)]
+        plots += [_pass_at_k(results), _by_level(results)]
+        plots.append(_by_stage(results, "recall", "World knowledge by stage", RECALL))
+        return [plot for plot in plots if plot is not None]
+
+
+def _by_stage(results: Results, metric: str, title: str, caption: str) -> Plot | None:
+    rows = [row for row in results["summary"] if row["metric"] == metric]
+    if not rows:
+        return None
+    figure, axes = one_panel(height=2.8, below=0.28)
+    arms = results["arms"]
+    stages = [s for s in results["stages"] if any(row["stage"] == s for row in rows)]
+    step = 0.78 / len(arms)
+    ends = []
+    for row in rows:
+        arm = arms.index(row["arm"])
+        colour = arm_colour(arm)
+        x = stages.index(row["stage"]) + (arm - (len(arms) - 1) / 2) * step
+        dots = x + step * (np.linspace(-0.25, 0.25, len(results["seeds"])))
+        dots = [dots[results["seeds"].index(seed)] for seed in row["seeds"]]
+        if row["ci"] is not None:
+            axes.plot([x, x], row["ci"], color=colour, linewidth=1.2)
+        axes.plot([x - step * 0.38, x + step * 0.38], [row["mean"]] * 2, color=colour)
+        axes.plot(
+            dots,
+            row["values"],
+            color=colour,
+            marker=arm_marker(arm),
+            markersize=3.6,
+            linestyle="none",
+            alpha=0.55,
+            markeredgewidth=0,
+        )
+        if row["stage"] == stages[-1]:
+            ends.append((row["mean"], row["arm"]))
+    axes.set_xticks(range(len(stages)), [short(s) for s in stages])
+    axes.set_xlim(-0.5, len(stages) - 0.5)
+    rate_axis(axes, metric)
+    end_labels(axes, arms, ends)
+    return _plot(figure, results, f"{metric}_by_stage", title, caption)
+
+
+def _effect(results: Results, name: str, answer: dict[str, Any]) -> Plot | None:
+    """The difference in logits by stage: does it last through post-training?"""
+    points = answer["stages"] if answer["kind"] == "persistence" else []
+    if not points:
+        return None
+    figure, axes = one_panel(height=2.8, right=0.96, below=0.28)
+    colour = arm_colour(results["arms"].index(answer["treated"]))
+    axes.axhspan(-answer["epsilon"], answer["epsilon"], color=RULE, alpha=0.5, linewidth=0)
+    axes.axhline(0, color=MUTED, linewidth=0.8)
+    axes.plot([p["delta"] for p in points], color=colour, marker="o", markersize=6)
+    for index, point in enumerate(points):
+        if point["ci"] is not None:
+            axes.plot([index, index], point["ci"], color=colour, linewidth=1.4)
+        axes.annotate(
+            f"{point['delta']:+.2f}",
+            (index, point["delta"]),
+            xytext=(8, 4),
+            textcoords="offset points",
+            color=INK,
+        )
+    axes.set_xticks(range(len(points)), [short(p["stage"]) for p in points])
+    axes.set_xlim(-0.3, len(points) - 0.55)
+    axes.set_ylabel("difference in logits")
+    caption = EFFECT.replace("{treated}", answer["treated"]).replace("{control}", answer["control"])
+    caption = caption.replace("{epsilon:g}", f"{answer['epsilon']:g}")
+    title = f"{name}: the difference, stage by stage"
+    index = list(results["answers"]).index(name)
+    return _plot(figure, results, f"difference_{index}", title, caption)
+
+
+def _rl(results: Results, stage: str, index: int) -> Plot:
+    figure, axes = one_panel(height=2.6)
+    ends = []
+    for curve in _curves(results, "rl"):
+        if curve["stage"] != stage:
+            continue
+        arm = results["arms"].index(curve["arm"])
+        colour, x = arm_colour(arm), curve["x"]
+        _band(axes, curve, colour, alpha=0.15)
+        for values in curve["seeds"].values():
+            axes.plot(x, values, color=colour, linewidth=0.6, alpha=0.5)
+        axes.plot(x, curve["y"], color=colour, marker=arm_marker(arm), markersize=4)
+        ends.append((curve["y"][-1], curve["arm"]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value)))
+    axes.set_xlabel("sampled completions")
+    rate_axis(axes, "held-out accuracy")
+    end_labels(axes, results["arms"], ends)
+    return _plot(figure, results, f"rl_curve_{index}", f"RL curve: {stage}", RL)
+
+
+def _pass_at_k(results: Results) -> Plot | None:
+    curves = _curves(results, "pass@k")
+    if not curves:
+        return None
+    arms = [arm for arm in results["arms"] if any(c["arm"] == arm for c in curves)]
+    stages = [s for s in results["stages"] if any(c["stage"] == s for c in curves)]
+    styles = {stage: LINES[index % len(LINES)] for index, stage in enumerate(stages)}
+    panels = grid(len(arms), columns=3, bottom=0.3)
+    for arm, axes in zip(arms, panels, strict=True):
+        colour = arm_colour(results["arms"].index(arm))
+        for curve in (c for c in curves if c["arm"] == arm):
+            _band(axes, curve, colour, alpha=0.08)
+            axes.plot(curve["x"], curve["y"], color=colour, linestyle=styles[curve["stage"]])
+        axes.set_title(short(arm, 14), color=colour, loc="left", fontweight="bold")
+        axes.set_xscale("log", base=2)
+        ticks = results["k"][:: max(1, (len(results["k"]) - 1) // 3)]
+        axes.set_xticks(ticks, [f"{k}" for k in ticks])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel("k")
+        rate_axis(axes, "pass@k" if axes is panels[0] else "")
+    figure = panels[0].figure
+    handles = [panels[0].plot([], [], color=INK, linestyle=styles[s])[0] for s in stages]
+    figure.legend(
+        handles,
+        [short(s, 14) for s in stages],
+        loc="lower center",
+        ncols=4,
+        frameon=False,
+        handlelength=1.8,
+        columnspacing=1.0,
+        fontsize=9.5,
+    )
+    return _plot(figure, results, "pass_at_k", "pass@k by arm and stage", PASS_AT_K)
+
+
+def _by_level(results: Results) -> Plot | None:
+    rows = [row for row in results["summary"] if row["metric"].startswith("accuracy/")]
+    stages = [s for s in results["stages"] if any(row["stage"] == s for row in rows)]
+    if not stages:
+        return None
+    panels = grid(len(stages), columns=2, top=0.3)
+    for stage, axes in zip(stages, panels, strict=True):
+        for index, arm in enumerate(results["arms"]):
+            here = [row for row in rows if (row["stage"], row["arm"]) == (stage, arm)]
+            points = sorted((int(row["metric"].partition("/")[2]), row["mean"]) for row in here)
+            if points:
+                x, y = zip(*points, strict=True)
+                axes.plot(
+                    x,
+                    y,
+                    color=arm_colour(index),
+                    marker=arm_marker(index),
+                    markersize=4,
+                    label=short(arm, 14),
+                )
+                axes.set_xticks(x)
+        axes.set_title(short(stage), loc="left")
+        rate_axis(axes, "accuracy" if axes in panels[::2] else "")
+    for axes in panels[-2:]:
+        axes.set_xlabel("level (harder →)")
+    figure = panels[0].figure
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        loc="upper center",
+        ncols=3,
+        frameon=False,
+        handlelength=1.2,
+        columnspacing=1.0,
+        labelcolor="linecolor",
+    )
+    return _plot(figure, results, "accuracy_by_level", "Accuracy by level of difficulty", LEVELS)
+
+
+def _curves(results: Results, name: str) -> list[dict[str, Any]]:
+    return [curve for curve in results["curves"] if curve["name"] == name]
+
+
+def _band(axes: Any, curve: dict[str, Any], colour: str, alpha: float) -> None:
+    if curve["ci"] is not None:
+        low, high = zip(*curve["ci"], strict=True)
+        axes.fill_between(curve["x"], low, high, color=colour, alpha=alpha, linewidth=0)
+
+
+def _plot(figure: Figure, results: Results, name: str, title: str, caption: str) -> Plot:
+    caption = caption.replace("\n", " ")
+    caption = caption.replace("{level}", level(results["bootstrap"]["level"]))
+    return Plot(name, title, caption, to_svg(figure, name))

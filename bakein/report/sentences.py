@@ -1,0 +1,111 @@
+"""A verdict and its numbers in plain English. Says no more than the interval does."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bakein.analysis.bootstrap import Interval, seeds_needed
+from bakein.analysis.persistence import StageGain
+from bakein.report.text import interval as limits
+from bakein.report.text import level, number, plural, signed
+
+# Why a verdict was reached: the rules of analysis.verdicts, one line each.
+COMPARISON_RULES = {
+    "better": "the interval lies above 0.",
+    "worse": "the interval lies below 0.",
+    "equivalent": "the interval lies inside ± epsilon, the smallest effect that matters.",
+    "underpowered": "the interval neither excludes 0 nor fits inside ± epsilon, the smallest "
+    "effect that matters; or there are fewer than two seeds.",
+}
+PERSISTENCE_RULES = {
+    "amplified": "the interval of the retention lies above 1, and that of the difference above 0.",
+    "persists": "the interval of the difference after the last stage lies above 0, and that of "
+    "the retention is not above 1.",
+    "washed out": COMPARISON_RULES["equivalent"],
+    "reversed": "the interval of the difference lies below 0.",
+    "underpowered": COMPARISON_RULES["underpowered"],
+}
+
+
+def comparison(row: dict[str, Any], verdict: str, effect: Interval, means: Sequence[float]) -> str:
+    """The answer to "is treated better than control after this stage?"."""
+    treated, control, metric = row["treated"], row["control"], row["metric"]
+    levels = f"{number(means[0])} against {number(means[1])}"
+    measured = f"{signed(effect.estimate)}, {_interval(effect)}"
+    if effect.seeds < 2:
+        return (
+            f"One seed cannot decide: {treated} has {metric} {levels} for {control} after "
+            f"{row['stage']}, but without a second seed there is no interval."
+        )
+    if verdict in ("better", "worse"):
+        word = "higher" if verdict == "better" else "lower"
+        return (
+            f"After {row['stage']}, {treated} has {word} {metric} than {control}: {levels}, a "
+            f"difference of {measured} over {plural(effect.seeds, 'paired seed')}."
+        )
+    if verdict == "equivalent":
+        return (
+            f"After {row['stage']}, {treated} and {control} do not differ by anything that "
+            f"matters in {metric} ({levels}): the difference, {measured}, lies inside "
+            f"±{row['epsilon']:g}."
+        )
+    return (
+        f"Undecided: after {row['stage']}, {treated} has {metric} {levels} for {control}, a "
+        f"difference of {measured}. {_what_it_takes(effect, row['epsilon'], 3)}"
+    )
+
+
+def persistence(question: dict[str, Any], verdict: str, gains: Sequence[StageGain]) -> str:
+    """The answer to "does the gain last to the end of these stages?"."""
+    first, last = gains[0], gains[-1]
+    who = f"The lead of {question['treated']} over {question['control']}"
+    if last.gain.seeds < 2:
+        return (
+            f"One seed cannot decide: {_lower(who)} is {signed(first.gain.estimate, 2)} logits "
+            f"after {first.stage} and {signed(last.gain.estimate, 2)} after {last.stage}, but "
+            "without a second seed there is no interval."
+        )
+    path = ", ".join(f"{signed(g.gain.estimate, 2)} after {g.stage}" for g in gains)
+    end = f"{_interval(last.gain, 2)} at the end, {plural(last.gain.seeds, 'paired seed')}"
+    claim = {
+        "amplified": "grows through post-training",
+        "persists": f"is still there after {last.stage}",
+        "washed out": f"is gone after {last.stage}: what is left does not matter",
+        "reversed": f"has turned into a deficit after {last.stage}",
+        "underpowered": f"can be neither confirmed nor excluded after {last.stage}",
+    }[verdict]
+    sentence = f"{who} {claim}. In logits of {question['metric']}: {path} ({end})."
+    if verdict == "underpowered":
+        return f"{sentence} {_what_it_takes(last.gain, question['epsilon'], 2)}"
+    if last.retention is not None and len(gains) > 1:
+        return (
+            f"{sentence} Retained of the lead after {first.stage}: "
+            f"{number(last.retention.estimate, 2)} ({_interval(last.retention, 2)}); 1 means all "
+            "of it."
+        )
+    return (
+        f"{sentence} How much of the lead after {first.stage} that is cannot be said: its own "
+        "interval includes 0."
+        if len(gains) > 1
+        else sentence
+    )
+
+
+def _what_it_takes(effect: Interval, epsilon: float, digits: int) -> str:
+    """What this study could have seen, and what it would take to see epsilon."""
+    needed = seeds_needed(effect, epsilon)
+    could = (
+        f"Underpowered: with {plural(effect.seeds, 'seed')} only effects of about "
+        f"{number(effect.mde, digits)} or more are found reliably (80 % power)"
+    )
+    if needed is None:
+        return f"{could}; more seeds alone would not settle an effect of {epsilon:g}."
+    more = max(1, needed - effect.seeds)
+    return f"{could}; {plural(more, 'more seed')} would settle an effect of {epsilon:g}."
+
+
+def _interval(found: Interval, digits: int = 3) -> str:
+    return f"{level(found.level)} interval {limits([found.low, found.high], digits)}"
+
+
+def _lower(text: str) -> str:
+    return text[0].lower() + text[1:]
