@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from bakein.data.prompts import encode_prompts
 from bakein.data.tokenizers import Tokenizer
 from bakein.data.worlds.world import World
 from bakein.rl.advantages import group_advantages
@@ -17,7 +18,7 @@ from bakein.rl.batch import learner_batch
 from bakein.rl.grading import check_texts
 from bakein.rl.rewards import Reward, score
 from bakein.rl.rollout import Rollout, SamplerConfig
-from bakein.rl.sampling import completion_texts, encode_prompts, sample_completions
+from bakein.rl.sampling import completion_texts, sample_completions
 from bakein.rl.step import Metrics, PolicyConfig, learner_logprobs, make_rl_step
 from bakein.rl.stream import PromptStream
 from bakein.train.state import Params, TrainState
@@ -96,12 +97,15 @@ def advance(
     """
     number = stream.rollouts
     problems_N = next(stream)
-    prompts_NP = encode_prompts(grpo.tokenizer, [p.prompt for p in problems_N], grpo.slots)
+    tokens_NP, segments_NP = encode_prompts(
+        grpo.tokenizer, [problem.prompt for problem in problems_N], grpo.slots
+    )
     total = len(problems_N) * grpo.group
     rollout = sample_completions(
         grpo.decoder,
         state.params,
-        prompts_NP,
+        tokens_NP,
+        segments_NP,
         grpo.group,
         jax.random.fold_in(grpo.key, number),
         grpo.sampler,
@@ -119,10 +123,8 @@ def advance(
     ]
     tokens = int(rollout.length_B.sum())
     stream.count(total, tokens)
-    rows_BP = prompts_NP.repeat(grpo.group)
-    put = jax.device_put(
-        (rows_BP.tokens_NP, rows_BP.segments_NP, rollout, advantages_NG.reshape(-1)), grpo.rows
-    )
+    tokens_BP, segments_BP = (np.repeat(x, grpo.group, axis=0) for x in (tokens_NP, segments_NP))
+    put = jax.device_put((tokens_BP, segments_BP, rollout, advantages_NG.reshape(-1)), grpo.rows)
     state, learner = update(state, reference, *put)
     metrics = {
         "reward": float(rewards_NG.mean()),

@@ -16,6 +16,7 @@ import jax
 import bakein
 from bakein import mesh as mesh_lib
 from bakein.data.prompts import encode_prompts
+from bakein.model import abstract_params
 from bakein.study.dag import Dag, Node, build_dag
 from bakein.study.digest import plain
 from bakein.study.errors import ConfigError
@@ -59,11 +60,13 @@ def make_plan(study: Study, workdir: Workdir, warn: Callable[[str], None]) -> Pl
         ConfigError: a batch does not fit the mesh, or a prompt the rows.
         DataError: a file or a world cannot be used.
     """
+    materials = Materials(study)
     try:
         mesh = mesh_lib.make_mesh(**dataclasses.asdict(study.mesh))
+        model = study.model_config(materials.tokenizer.vocab_size)
+        mesh_lib.logical_sharding(mesh, abstract_params(model))
     except ValueError as error:
         raise ConfigError(f"config.mesh: {error}") from error
-    materials = Materials(study)
     _check_fit(study, materials, mesh)
     dag = build_dag(study, materials)
     shop = Shop(study, dag, materials, workdir, mesh, Programs(), threading.Lock(), warn)
@@ -73,14 +76,12 @@ def make_plan(study: Study, workdir: Workdir, warn: Callable[[str], None]) -> Pl
 
 def _check_fit(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> None:
     """What depends on the devices and on the data."""
-    parts = mesh_lib.batch_parts(mesh)
 
     def divisible(path: str, rows: int) -> None:
-        if rows % parts:
-            raise ConfigError(
-                f"{path} is {rows} rows; it must be a multiple of {parts}, the devices along the "
-                "mesh axes data and fsdp"
-            )
+        try:
+            mesh_lib.check_divisible(mesh, path, rows)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
 
     divisible("config.evaluation.rows", study.evaluation.rows)
     for stages in study.arms.values():

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -338,5 +339,5 @@ def _sampler(tokens: int, temperature: float, top_k: int, top_p: float) -> Sampl
 
 def _whole_rows(rows: int, mesh: jax.sharding.Mesh) -> int:
     """Rows rounded up to what the mesh divides."""
-    parts = mesh_lib.batch_parts(mesh)
+    parts = math.prod(mesh.shape[axis] for axis in mesh_lib.BATCH_AXES)
     return -(-rows // parts) * parts

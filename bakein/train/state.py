@@ -1,6 +1,5 @@
 """The training state: one pytree that is passed in, passed out and saved."""
 
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -27,12 +26,6 @@ class TrainState:
     step: jax.Array
     params: Params
     opt_state: optax.OptState
-
-
-def abstract_params(decoder: nn.Module) -> Params:
-    """Shapes and logical axes of the parameters (boxed by `nn.LogicallyPartitioned`)."""
-    ids_BL = jnp.zeros((1, 2), jnp.int32)
-    return jax.eval_shape(lambda: decoder.init(jax.random.key(0), ids_BL, ids_BL, ids_BL))["params"]
 
 
 def init_params(decoder: nn.Module, key: jax.Array) -> Params:
@@ -62,19 +55,9 @@ def state_shardings(
     Raises:
         ValueError: a logical axis is unmapped, collides, or does not divide (from `bakein.mesh`).
     """
-    boxed = abstract_params(decoder)
-    params = mesh_lib.logical_sharding(mesh, boxed)
-    replicated = mesh_lib.replicated(mesh)
-    opt_state = optax.tree_map_params(
-        tx,
-        lambda _, sharding: sharding,
-        jax.eval_shape(tx.init, nn.unbox(boxed)),
-        params,
-        transform_non_params=lambda _: replicated,
+    ids_BL = jnp.zeros((1, 2), jnp.int32)
+    boxed = jax.eval_shape(
+        # The optimizer's moments are boxed like the parameters, and so are split alike.
+        lambda: new_state(decoder.init(jax.random.key(0), ids_BL, ids_BL, ids_BL)["params"], tx)
     )
-    return TrainState(step=replicated, params=params, opt_state=opt_state)
-
-
-def init_on_mesh(make: Callable[..., Any], shardings: Any, *args: Any) -> Any:
-    """Runs `make(*args)` under jit with output shardings, so no leaf ever exists unsharded."""
-    return jax.jit(make, out_shardings=shardings)(*args)
+    return mesh_lib.logical_sharding(mesh, boxed)

@@ -101,7 +101,7 @@ def make_train_step(
         metrics = {
             "loss": sums["cross_entropy"] / weight,
             "accuracy": sums["correct"] / weight,
-            "grad_norm": optax.global_norm(grads),
+            "grad_norm": optax.tree.norm(grads),
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
             "trained": sums["weight"],
         }
