@@ -223,9 +223,10 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 def holm_levels(p_values: Mapping[str, float], level: float) -> dict[str, float]:
     """The level of each contrast's interval at which Holm's procedure tests it.
 
-    Where p belongs to the interval, the interval excludes 0 just when Holm rejects; ours are close
-    (p by t with seeds − 1 degrees of freedom, the interval by percentiles). A verdict that is read off the interval of this level keeps the error of the whole family of
-    contrasts at 1 − level. A family of one keeps its level.
+    Where p belongs to the interval, it excludes 0 just when Holm rejects; ours come close (p by t
+    with seeds − 1 degrees of freedom, the interval by percentiles). A verdict read off the interval
+    of this level keeps the error of the whole family of contrasts at 1 − level. A family of one
+    keeps its level.
     """
     _check_level(level)
     levels, largest = {}, 0.0
