@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 
 import jax
-import numpy as np
 from flax.core import meta
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -71,36 +70,32 @@ def make_mesh(
 
 
 def logical_sharding(mesh: Mesh, boxed):
-    """Returns the `NamedSharding` of every leaf of a tree of boxed arrays or shapes.
-
-    Build the whole abstract train state from boxed parameters (`jax.eval_shape` of `init` and of
-    the optimizer's `init`): its moments are boxed like the parameters, so they are split alike.
+    """Returns the `NamedSharding` of every parameter.
 
     Args:
       mesh: as from `make_mesh`.
-      boxed: a tree of `flax.linen.LogicallyPartitioned`, and of scalars, which are replicated.
+      boxed: a tree of `flax.linen.LogicallyPartitioned` arrays or shapes.
 
     Returns:
-      The tree of the unboxed state, with shardings as leaves: what `jax.jit` takes as
+      The tree of the unboxed parameters, with shardings as leaves: what `jax.jit` takes as
       `in_shardings` and `out_shardings`.
 
     Raises:
-      ValueError: an array without logical axes; a logical axis that `RULES` does not have; two
-        axes of an array on the same mesh axis; a size that its mesh axis does not divide. The line
+      ValueError: a leaf without logical axes; a logical axis that `RULES` does not have; two axes
+        of a parameter on the same mesh axis; a size that its mesh axis does not divide. The line
         names the parameter and the axis.
     """
 
+    def is_box(leaf):
+        return isinstance(leaf, meta.Partitioned)
+
     def sharding(path, leaf):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
-        if isinstance(leaf, meta.Partitioned):
-            return NamedSharding(mesh, _partition(mesh, name, leaf.names, leaf.value.shape))
-        if np.ndim(leaf) != 0:
-            raise ValueError(f"{name}: an array of shape {leaf.shape} without logical axes")
-        return replicated(mesh)
+        if not is_box(leaf):
+            raise ValueError(f"{name}: no logical axes")
+        return NamedSharding(mesh, _partition(mesh, name, leaf.names, leaf.value.shape))
 
-    return jax.tree_util.tree_map_with_path(
-        sharding, boxed, is_leaf=lambda x: isinstance(x, meta.Partitioned)
-    )
+    return jax.tree_util.tree_map_with_path(sharding, boxed, is_leaf=is_box)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

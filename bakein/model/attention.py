@@ -105,14 +105,9 @@ class Attention(nn.Module):
         k_BKSH, v_BKSH = jnp.swapaxes(k_BLKH, 1, 2), jnp.swapaxes(v_BLKH, 1, 2)
         if cache is not None:
             cache, k_BKSH, v_BKSH = write_layer(cache, layer, k_BKSH, v_BKSH)
-        y_BLNH = attend(
-            q_BLNH,
-            k_BKSH.astype(dtype),
-            v_BKSH.astype(dtype),
-            view.mask_BLS,
-            c.query_scale,
-            c.attention_softcap,
-        )
+        k_BKSH, v_BKSH = k_BKSH.astype(dtype), v_BKSH.astype(dtype)
+        scale = c.head_dim**-0.5 if c.query_scale is None else c.query_scale
+        y_BLNH = attend(q_BLNH, k_BKSH, v_BKSH, view.mask_BLS, scale, c.attention_softcap)
         axes, gain = ("heads", "head_dim", "embed"), (2 * c.layers) ** -0.5
         output = Dense((c.d_model,), axes, dtype, contract=2, gain=gain, name="output")
         return output(y_BLNH), cache

@@ -55,7 +55,7 @@ class ModelConfig:
     # Attention
     qkv_bias: bool
     qk_norm: str  # "none", "head": over each head_dim, "projection": over all heads at once
-    query_scale: float  # multiplies query · key; usually head_dim ** -0.5
+    query_scale: float | None  # multiplies query · key; None: head_dim ** -0.5
     attention_softcap: float | None
     window: int | None  # local layers see this many latest positions, their own included
     global_every: int  # every n-th layer is global, the others local; 1: all are global
@@ -83,9 +83,9 @@ class ModelConfig:
         """Checks every value on its own, then together."""
         for field in ("vocab_size", "d_model", "layers", "heads", "kv_heads", "head_dim", "d_ff"):
             _require(getattr(self, field) >= 1, field, self, "at least 1")
-        for field in ("embed_scale", "query_scale", "rope_theta", "local_rope_theta", "norm_eps"):
+        for field in ("embed_scale", "rope_theta", "local_rope_theta", "norm_eps"):
             _require(getattr(self, field) > 0, field, self, "above 0")
-        for field in ("logit_softcap", "attention_softcap", "window"):
+        for field in ("logit_softcap", "attention_softcap", "query_scale", "window"):
             value = getattr(self, field)
             _require(value is None or value > 0, field, self, "above 0, or None")
         _require(self.qk_norm in _QK_NORMS, "qk_norm", self, f"one of {_QK_NORMS}")
