@@ -107,10 +107,24 @@ def windows_of(text, length):
     return [window.completion for window in text_documents([text], Characters(), length)]
 
 
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.text("ab", min_size=1, max_size=5), min_size=1), st.integers(20, 60))
+def test_windows_are_full_but_for_the_last_word(words, length):
+    *full, _ = windows_of(" ".join(words), length)
+    for window in full:
+        assert length - 1 - len(window) <= 5 + (length - 1) / 16
+
+
 def test_windows_end_at_paragraphs_then_lines_then_words():
-    assert windows_of("one two\n\nthree\n\nfour\n", 16) == ["one two\n\n", "three\n\nfour\n"]
-    assert windows_of("alpha\nbeta gamma\ndelta", 12) == ["alpha\n", "beta gamma\n", "delta"]
-    assert windows_of("alpha beta gamma delta", 12) == ["alpha beta", " gamma", " delta"]
+    first = "x" * 60
+    assert windows_of(f"{first}\n\nb\nc dd ee", 66) == [f"{first}\n\n", "b\nc dd ee"]
+    assert windows_of(f"{first}\nb\nc dd ee", 66) == [f"{first}\nb\n", "c dd ee"]
+    assert windows_of(f"{first} bb dd ee", 66) == [f"{first} bb", " dd ee"]
+    # A paragraph that ends long before the window does is no reason to leave it half empty.
+    assert windows_of(f"a\n\n{first} b dd ee", 66) == [f"a\n\n{first} b", " dd ee"]
+
+
+def test_a_word_longer_than_a_window_is_cut():
     assert windows_of("abcdefgh", 5) == ["abcd", "efgh"]
 
 
@@ -118,7 +132,7 @@ def test_short_paragraphs_share_a_window():
     assert windows_of("a\n\nb\n\nc\n\n" * 3, 100) == ["a\n\nb\n\nc\n\n" * 3]
 
 
-def test_a_whole_that_needs_more_tokens_than_its_parts_is_not_joined():
+def test_a_whole_that_needs_more_tokens_than_its_parts_is_cut_shorter():
     class Grudging(Characters):
         """Charges for every paragraph break inside a text."""
 
@@ -127,6 +141,15 @@ def test_a_whole_that_needs_more_tokens_than_its_parts_is_not_joined():
 
     windows = text_documents(["ab\n\ncd\n\n"], Grudging(), 20)
     assert [window.completion for window in windows] == ["ab\n\n", "cd\n\n"]
+
+
+def test_a_character_that_no_window_holds_is_left_to_be_skipped():
+    class Bytes(Characters):
+        def encode(self, text):
+            return list(text.encode())
+
+    windows = text_documents(["a € b"], Bytes(), 3)
+    assert [window.completion for window in windows] == ["a ", "€", " b"]
 
 
 def test_a_window_needs_room_for_a_token():

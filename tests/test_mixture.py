@@ -14,14 +14,14 @@ from bakein.data.schedules import Phase, constant, early, late, linear
 LONGEST = 30
 
 
-def walk(mixture, seed=0):
+def walk(mixture, seed=0, longest=LONGEST):
     """Draws documents to the end, of lengths that depend on (seed, source, index) only."""
     ledger = empty_ledger(mixture.names)
     emitted = 0
     while emitted < mixture.tokens:
         name, left = mixture.pick(ledger, emitted)
         counts = ledger[name]
-        whole = random.Random(f"{seed}/{name}/{counts['documents']}").randint(1, LONGEST)
+        whole = random.Random(f"{seed}/{name}/{counts['documents']}").randint(1, longest)
         size = min(whole, left)
         counts["documents"] += 1
         counts["tokens"] += size
@@ -60,6 +60,13 @@ def test_one_source_in_a_background_is_within_one_document(start, end, seed):
     mixture = Mixture({"u": 1.0}, (Phase(700, {"a": start}, {"a": end}),))
     for _, emitted, ledger in walk(mixture, seed):
         assert abs(ledger["a"]["tokens"] - mixture.targets(emitted)["a"]) <= LONGEST + 1e-6
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.93])
+def test_documents_of_one_token_are_dealt_to_the_token(share):
+    mixture = Mixture({"u": 1.0}, constant({"a": share}, 500))
+    for _, emitted, ledger in walk(mixture, longest=1):
+        assert abs(ledger["a"]["tokens"] - share * emitted) <= 1
 
 
 @settings(deadline=None, max_examples=40)

@@ -98,6 +98,11 @@ def test_a_source_without_any_fitting_document_is_told():
         pack_lengths([21])
 
 
+def test_many_skipped_documents_are_no_error_while_some_fit():
+    _, counts = pack_lengths([21] * 999 + [1], until=3)
+    assert counts == {"documents": 3, "tokens": 3, "cut": 0, "skipped": 2997}
+
+
 def test_the_last_document_of_a_phase_is_cut_to_fit():
     phases = constant({}, 15) + constant({}, 10_000)
     batch, counts = pack_lengths([12, 9, 4], until=19, mixture=Mixture({"web": 1.0}, phases))

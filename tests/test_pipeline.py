@@ -9,13 +9,17 @@ from data_fakes import Characters, documents_of, numbered_source
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bakein.data.documents import ENDLESS
+from bakein.data import corruption
+from bakein.data.documents import ENDLESS, world_documents
 from bakein.data.errors import DataError
 from bakein.data.ledger import add_ledgers, empty_ledger, total_tokens
 from bakein.data.mixture import Mixture
 from bakein.data.packing import Packing
 from bakein.data.pipeline import Batches, make_batches, read_ledger
 from bakein.data.schedules import constant, early, linear
+from bakein.data.sources import Source
+from bakein.data.tokenizers import EOS, CharTokenizer
+from bakein.data.worlds.registers import Registers
 
 LONGEST = 18  # characters; a document takes one position more
 PACKING = Packing(batch=4, length=48, fill=0.8, shards=2)
@@ -213,6 +217,36 @@ def test_shards_share_no_document():
         seen.append({targets for targets in starts if chr(targets[0]) in "wt"})
         assert len(seen[-1]) > 20
     assert len(set.union(*seen)) == sum(map(len, seen))
+
+
+def test_arms_of_a_world_differ_in_their_steps_alone():
+    """Worlds, characters and batches together: read back, the traces say what they should."""
+    world = Registers(slots=3, digits=3, templates=1, test_share=0.05)
+    tokenizer = CharTokenizer(world.alphabet)
+    packing = Packing(batch=4, length=64, fill=0.7, shards=2)
+    prompts, right = {}, {}
+    for rate in (0.0, 1.0):
+        traces = world_documents(world, "trace", corruption.steps, rate, None, 11)
+        mixed = {
+            "traces": Source(traces, tokenizer, True, 11),
+            "direct": Source(
+                world_documents(world, "direct", corruption.none, 0.0, 50, 12), tokenizer, True, 12
+            ),
+        }
+        mixture = Mixture({"direct": 1.0}, constant({"traces": 0.5}, 1500))
+        problems = {(p := world.train(11)[i]).prompt: p for i in range(99)}
+        prompts[rate], right[rate] = [], []
+        for batch in make_batches(mixed, mixture, packing, 0, 1, 0):
+            for _, _, targets, _, mask in documents_of(batch):
+                prompt = tokenizer.decode(targets[mask == 0])
+                completion = tokenizer.decode(targets[mask == 1])
+                if ">" in completion and targets[-1] == EOS:
+                    prompts[rate].append(prompt)
+                    right[rate] += world.check(problems[prompt], completion).steps
+    assert prompts[0.0] == prompts[1.0]
+    assert len(prompts[0.0]) > 15
+    assert all(right[0.0])
+    assert not any(right[1.0])
 
 
 def test_ledger_counts_epochs():

@@ -36,6 +36,13 @@ def test_early_and_late_leave_the_rest_to_the_background():
     assert late(SHARES, 1000, 0.5) == (second, first)
 
 
+@pytest.mark.parametrize("tokens", [999, 1001, 1003])
+def test_a_span_equal_to_the_share_is_all_of_it(tokens):
+    dense, rest = early({"traces": 0.5}, tokens, 0.5)
+    assert dense.start["traces"] == pytest.approx(1, abs=1 / 500)
+    assert dense.tokens + rest.tokens == tokens
+
+
 def test_linear_rises_from_nothing_to_twice_the_share():
     (phase,) = linear({"traces": 0.2}, 100, 0.0)
     assert (phase.start["traces"], phase.end["traces"]) == (0.0, 0.4)

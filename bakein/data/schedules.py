@@ -5,6 +5,7 @@ background's. The schedules are pure functions from (shares, tokens, one knob) t
 them spend the same tokens on every named source, so that arms differ in the *when* alone.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -79,7 +80,8 @@ def linear(shares: Mapping[str, float], tokens: int, start: float) -> tuple[Phas
 def _dense_tokens(tokens: int, span: float) -> int:
     if not 0 < span <= 1:
         raise DataError(f"span: {span:g}, must be above 0 and at most 1 (a fraction of training)")
-    return max(1, round(span * tokens))
+    # Rounded up, so that a share equal to the span fits.
+    return min(tokens, math.ceil(span * tokens))
 
 
 def _concentrated(shares: Mapping[str, float], tokens: int, dense: int) -> dict[str, float]:
