@@ -21,23 +21,24 @@ HOSTILE = (
     "\x00\x07\x1b[31mred\x1b[0m\r\x7f\x85",
     "\ud800 lone \udfff",
     "\u202egnp.exe\u2066 \u200b\u2028\ufeff",
-    "long " * 5_000,
 )
 
 
 def question_block():
-    common = {"treated": "baked_in", "control": "standard", "metric": "accuracy", "epsilon": 0.2}
+    common = {"treated": "baked_in", "control": "standard", "metric": "accuracy"}
     return {
         "Q1": {
             "kind": "comparison",
             "text": "Can reasoning be baked in during pretraining?",
             "stage": "rl",
+            "epsilon": 0.02,
             **common,
         },
         "Q2": {
             "kind": "persistence",
             "text": "Do the gains persist through post-training?",
             "stages": ["pretrain", "sft", "rl"],
+            "epsilon": 0.1,
             **common,
         },
     }
@@ -97,7 +98,7 @@ def write_study(
                 "control": "standard",
                 "stage": stage,
                 "metric": "accuracy",
-                "epsilon": 0.2,
+                "epsilon": 0.02,
             }
             for question, treated in (("Q1", "baked_in"), ("Q5", "wrong_traces"))
             for stage in STAGES
@@ -228,24 +229,20 @@ def write_evaluation(workdir, node, logits_of_problem, n, facts, rng, completion
                 "answers": {a: c for a, c in counts.items() if c},
             }
         )
-        if problem < 8:
+        for kind in ("greedy", "sample") if problem < 8 else ():
             right = bool(rng.random() < p)
-            text = (
-                completions[problem % len(completions)]
-                if completions
-                else (">074>704>804>804!804" if right else ">074>740>840>841!841")
-            )
+            written = ">074>704>804>804!804" if right else ">074>740>840>841!841"
             samples.append(
                 {
                     "problem": problem,
                     "level": 1 + problem * 4 // len(logits_of_problem),
                     "prompt": "?rot swp inc nop 407=",
-                    "completion": text,
+                    "completion": completions[kind] if completions else written,
                     "answer": "804",
                     "right": right,
                     "format": True,
                     "steps": [True, right, right, right],
-                    "kind": "greedy" if problem % 2 else "sample",
+                    "kind": kind,
                 }
             )
     decay = {"pretrain": 0.95, "sft": 0.6, "rl": 0.55, "rl_from_base": 0.9}[node["stage"]]

@@ -121,18 +121,18 @@ def _percent(value: float | None) -> str:
 
 def _measures(results: Results) -> list[tuple[str, str]]:
     """(metric, heading) of the second table, as far as measured."""
+    present = list(dict.fromkeys(row["metric"] for row in results["summary"]))
     largest = max(results["k"], default=1)
     titles = {
         "greedy": "Greedy",
+        **{metric: metric for metric in present if metric.startswith("maj@")},
         f"pass@{largest}": f"pass@{largest}",
         "verified": "Every step right",
         f"verified pass@{largest}": f"Verified pass@{largest}",
-        f"maj@{largest}": f"maj@{largest}",
         "format": "Well-formed",
         "truncation": "Truncated",
         "recall": "Facts recalled",
     }
-    present = {row["metric"] for row in results["summary"]}
     return [(metric, title) for metric, title in titles.items() if metric in present]
 
 

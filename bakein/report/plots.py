@@ -100,12 +100,12 @@ def _effect(results: Results, name: str, answer: dict[str, Any]) -> Plot | None:
     for index, point in enumerate(points):
         if point["ci"] is not None:
             axes.plot([index, index], point["ci"], color=colour, linewidth=1.4)
+        rises = index + 1 < len(points) and points[index + 1]["delta"] > point["delta"]
         axes.annotate(
             f"{point['delta']:+.2f}",
             (index, point["delta"]),
-            xytext=(8, 4),
+            xytext=(7, -13 if rises else 5),  # beside the line, not on it
             textcoords="offset points",
-            color=INK,
         )
     axes.set_xticks(range(len(points)), [short(p["stage"]) for p in points])
     axes.set_xlim(-0.3, len(points) - 0.55)

@@ -51,7 +51,7 @@ def interval(ci: Sequence[float | None] | None, digits: int = 3) -> str:
 
 def level(value: float | None) -> str:
     """A confidence level: `95 %`, `98.75 %`."""
-    return "" if value is None else f"{round(100 * value, 2):g} %"
+    return "" if value is None else f"{round(100 * value, 2):g}\N{NO-BREAK SPACE}%"
 
 
 def probability(value: float | None) -> str:

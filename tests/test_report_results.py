@@ -1,0 +1,314 @@
+"""results.json: the contract, known effects recovered, half-finished and single-seed studies."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from test_report_synthetic import LOGITS, write_study
+
+from bakein.analysis import passk, verdicts
+from bakein.report.records import read_study
+from bakein.report.results import assemble
+
+VERDICTS = {str(v) for kind in (verdicts.Comparison, verdicts.Persistence) for v in kind}
+NUMBER = (int, float)
+MAYBE = (int, float, type(None))
+SCHEMA = {
+    "nodes": {
+        "id": str,
+        "arm": str,
+        "stage": str,
+        "seed": int,
+        "parents": list,
+        "metrics": dict,
+        "tokens": dict,
+        "flops": NUMBER,
+        "seconds": NUMBER,
+    },
+    "contrasts": {
+        "name": str,
+        "treated": str,
+        "control": str,
+        "stage": str,
+        "metric": str,
+        "estimate": MAYBE,
+        "ci": (list, type(None)),
+        "mde": MAYBE,
+        "seeds": int,
+        "verdict": str,
+    },
+    "curves": {
+        "name": str,
+        "arm": str,
+        "stage": str,
+        "x": list,
+        "y": list,
+        "ci": (list, type(None)),
+        "fit": dict,
+    },
+}
+
+
+def check_contract(results):
+    """The contract of results.json, on what is really written: JSON without NaN."""
+    text = json.dumps(results, allow_nan=False)
+    assert json.loads(text) == results, "plain JSON values only"
+    assert isinstance(results["study"], str)
+    for table, fields in SCHEMA.items():
+        for row in results[table]:
+            for key, kind in fields.items():
+                assert isinstance(row[key], kind), (table, key, row[key])
+    for node in results["nodes"]:
+        metrics = node["metrics"]
+        for name in ("accuracy", "greedy", "format", "truncation", "verified", "recall"):
+            assert 0 <= metrics[name] <= 1
+        assert {f"pass@{k}" for k in results["k"]} < metrics.keys()
+        assert any(name.startswith("accuracy/") for name in metrics)
+    for row in [*results["contrasts"], *results["answers"].values()]:
+        assert row["verdict"] in VERDICTS
+        if row["ci"] is not None:
+            assert row["ci"][0] <= row["ci"][1]
+    for answer in results["answers"].values():
+        assert answer["sentence"].endswith(".")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("whole")
+    write_study(workdir)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def results(whole):
+    return assemble(read_study(whole))
+
+
+def copy(workdir, tmp_path):
+    return shutil.copytree(workdir, tmp_path / "copy")
+
+
+def test_results_keep_the_contract(results):
+    check_contract(results)
+    assert len(results["nodes"]) == 3 * 4 * 5
+    assert results["missing"] == []
+    assert not results["rules_changed"]
+
+
+def test_metrics_are_those_of_the_records(whole, results):
+    path = whole / "stages" / "eval-rl-baked_in-2" / "records.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    problems = [r for r in records if "problem" in r]
+    facts = [r for r in records if "fact" in r]
+    node = next(n for n in results["nodes"] if n["id"] == "rl-baked_in-2")
+    correct = np.array([r["correct"] for r in problems])
+    mean = {key: np.mean([r[key] for r in problems]) for key in ("format", "truncated", "greedy")}
+    assert (
+        node["metrics"]
+        | {
+            "accuracy": pytest.approx(correct.mean() / 16),
+            "pass@4": pytest.approx(passk.pass_at_k(correct, 16, 4).mean()),
+            "format": pytest.approx(mean["format"] / 16),
+            "truncation": pytest.approx(mean["truncated"] / 16),
+            "greedy": pytest.approx(mean["greedy"]),
+            "recall": pytest.approx(np.mean([r["recalled"] for r in facts])),
+            "accuracy/2": pytest.approx(
+                np.mean([r["correct"] / 16 for r in problems if r["level"] == 2])
+            ),
+        }
+        == node["metrics"]
+    )
+    assert node["tokens"] == {"rollouts": 76_800}
+    assert 0 <= node["metrics"]["maj@8"] <= 1
+
+
+def test_known_effects_get_the_right_verdicts(results):
+    first, second = results["answers"]["Q1"], results["answers"]["Q2"]
+    assert first["verdict"] == "better"
+    assert first["ci"][0] > 0
+    assert "higher accuracy" in first["sentence"]
+    assert second["verdict"] in ("persists", "amplified")
+    for point in second["stages"]:
+        true = LOGITS["baked_in"][point["stage"]] - LOGITS["standard"][point["stage"]]
+        assert point["delta"] == pytest.approx(true, abs=0.6)  # smoothing pulls towards 0
+    by_name = {row["name"]: row for row in results["contrasts"]}
+    assert by_name["wrong_traces vs standard after rl"]["verdict"] in ("equivalent", "underpowered")
+
+
+def test_every_verdict_follows_from_its_interval(results):
+    rows = results["contrasts"] + [results["answers"]["Q1"]]
+    for row in rows:
+        low, high = row["ci"]
+        inside = -row["epsilon"] < low and high < row["epsilon"]
+        expected = (
+            "better"
+            if low > 0
+            else "worse"
+            if high < 0
+            else "equivalent"
+            if inside
+            else "underpowered"
+        )
+        assert row["verdict"] == expected
+
+
+def test_a_question_keeps_its_power_however_many_contrasts_are_named(results):
+    assert results["answers"]["Q1"]["level"] == 0.95
+    asked = next(r for r in results["contrasts"] if r["name"] == "baked_in vs standard after rl")
+    assert (asked["verdict"], asked["ci"]) == (
+        results["answers"]["Q1"]["verdict"],
+        results["answers"]["Q1"]["ci"],
+    )
+    others = [row for row in results["contrasts"] if row is not asked]
+    assert all(row["level"] > 0.95 for row in others)
+    assert all(row["p_holm"] >= row["p"] for row in others)
+
+
+def test_arms_swapped_give_the_opposite(whole, tmp_path):
+    workdir = copy(whole, tmp_path)
+    info = json.loads((workdir / "study.json").read_text())
+    for question in info["questions"].values():
+        question |= {"treated": question["control"], "control": question["treated"]}
+    (workdir / "study.json").write_text(json.dumps(info))
+    answers = assemble(read_study(workdir))["answers"]
+    assert (answers["Q1"]["verdict"], answers["Q2"]["verdict"]) == ("worse", "reversed")
+
+
+def test_curves_hold_every_seed_and_their_bands(results):
+    for curve in results["curves"]:
+        assert len(curve["x"]) == len(curve["y"]) == len(curve["ci"])
+        assert list(curve["seeds"]) == ["0", "1", "2", "3", "4"]
+        np.testing.assert_allclose(curve["y"], np.mean(list(curve["seeds"].values()), axis=0))
+        assert all(low <= y <= high for y, (low, high) in zip(curve["y"], curve["ci"], strict=True))
+    rl = {(c["arm"], c["stage"]): c for c in results["curves"] if c["name"] == "rl"}
+    assert set(rl) == {(arm, stage) for arm in LOGITS for stage in ("rl", "rl_from_base")}
+    fit = rl["baked_in", "rl"]["fit"]
+    assert (fit["reached"], fit["samples_to_control"]) == (True, 0)
+    assert rl["standard", "rl"]["fit"]["multiplier"] == pytest.approx(1)
+
+
+def test_matching_compares_with_the_control(results):
+    rows = {(row["stage"], row["arm"]): row for row in results["matching"]}
+    treated = rows["pretrain", "baked_in"]
+    assert treated["difference"] == {"samples": 0, "tokens": 0, "flops": 0}
+    assert treated["sources"] == {"filler": 30_000, "facts": 10_000, "traces": 20_000}
+    assert rows["rl", "standard"]["tokens"] == 76_800
+
+
+def test_a_node_that_arms_share_counts_for_each(tmp_path):
+    write_study(tmp_path, seeds=2, problems=6, shared=("pretrain", "sft"))
+    results = assemble(read_study(tmp_path))
+    check_contract(results)
+    pretrain = [n for n in results["nodes"] if n["stage"] == "pretrain" and n["seed"] == 0]
+    assert [n["arm"] for n in pretrain] == ["standard", "baked_in", "wrong_traces"]
+    assert len({n["id"] for n in pretrain}) == 1
+    for row in results["contrasts"]:
+        if row["stage"] == "pretrain":
+            assert (row["estimate"], row["verdict"]) == (0, "equivalent")
+
+
+def test_a_single_seed_decides_nothing(tmp_path):
+    write_study(tmp_path, seeds=1, problems=8)
+    results = assemble(read_study(tmp_path))
+    check_contract(results)
+    for row in [*results["contrasts"], *results["answers"].values()]:
+        assert (row["verdict"], row["ci"], row["mde"]) == ("underpowered", None, None)
+        assert row["seeds"] == 1
+    assert "One seed cannot decide" in results["answers"]["Q1"]["sentence"]
+    assert {p["verdict"] for p in results["answers"]["Q2"]["stages"]} <= {"", "underpowered"}
+    assert all(row["ci"] is None for row in results["summary"] + results["curves"])
+
+
+def test_an_undecided_study_says_what_it_would_take(tmp_path):
+    near = {arm: {**LOGITS["standard"], "rl": -0.4 + 0.35 * (arm == "baked_in")} for arm in LOGITS}
+    write_study(tmp_path, seeds=3, problems=12, logits=near)
+    answer = assemble(read_study(tmp_path))["answers"]["Q1"]
+    assert answer["verdict"] == "underpowered"
+    assert answer["sentence"].startswith("Undecided")
+    assert "more seeds" in answer["sentence"]
+    assert answer["mde"] > abs(answer["effect"])
+
+
+def test_a_half_finished_study_reports_what_is_there(whole, tmp_path):
+    workdir = copy(whole, tmp_path)
+    for folder in (workdir / "stages").glob("*rl-baked_in-*"):
+        shutil.rmtree(folder)
+    shutil.rmtree(workdir / "stages" / "eval-sft-baked_in-4")
+    results = assemble(read_study(workdir))
+    check_contract(results)
+    statuses = {(m["stage"], m["seed"]): m["status"] for m in results["missing"]}
+    assert statuses[("rl", 0)] == "not started"
+    assert statuses[("sft", 4)] == "not evaluated"
+    assert len(results["nodes"]) + len(results["missing"]) == 60
+    assert results["answers"]["Q1"]["verdict"] == "underpowered"
+    assert results["answers"]["Q1"]["sentence"].startswith("Not measured yet")
+    assert [p["stage"] for p in results["answers"]["Q2"]["stages"]] == ["pretrain", "sft"]
+    sft = next(r for r in results["contrasts"] if r["name"] == "baked_in vs standard after sft")
+    assert sft["seeds"] == 4
+
+
+def test_a_study_that_has_only_begun_is_a_report_too(whole, tmp_path):
+    workdir = copy(whole, tmp_path)
+    shutil.rmtree(workdir / "stages")
+    results = assemble(read_study(workdir))
+    check_contract(results)
+    assert results["nodes"] == []
+    assert len(results["missing"]) == 60
+
+
+def rewrite(path, change):
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(change(line)) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: {**r, "level": 9} if r.get("problem") == 3 else r, "differ from"),
+        (lambda r: {**r, "n": 17} if r.get("problem") == 3 else r, "must be equal"),
+        (lambda r: {"fact": 0, "recalled": 1}, "without any problem"),
+    ],
+)
+def test_an_evaluation_that_is_not_the_frozen_one_is_an_error(whole, tmp_path, change, message):
+    workdir = copy(whole, tmp_path)
+    rewrite(workdir / "stages" / "eval-rl-standard-3" / "records.jsonl", change)
+    with pytest.raises(ValueError, match=f"eval-rl-standard-3.*{message}"):
+        assemble(read_study(workdir))
+
+
+def test_rl_curves_on_different_grids_are_an_error(whole, tmp_path):
+    workdir = copy(whole, tmp_path)
+    rewrite(
+        workdir / "stages" / "rl-standard-3" / "records.jsonl",
+        lambda r: {**r, "samples": r["samples"] * 2},
+    )
+    with pytest.raises(ValueError, match="differ in their 'samples'"):
+        assemble(read_study(workdir))
+
+
+def test_an_unmeasured_metric_is_named(whole, tmp_path):
+    workdir = copy(whole, tmp_path)
+    info = json.loads((workdir / "study.json").read_text())
+    info["questions"]["Q1"]["metric"] = "acuracy"
+    (workdir / "study.json").write_text(json.dumps(info))
+    with pytest.raises(ValueError, match="'acuracy' of baked_in after rl was not measured"):
+        assemble(read_study(workdir))
+
+
+def test_majority_vote_is_left_out_where_the_right_answer_is_unknown(whole, tmp_path):
+    workdir = copy(whole, tmp_path)
+    rewrite(
+        workdir / "stages" / "eval-rl-standard-0" / "records.jsonl",
+        lambda r: {**r, "answers": {"": 16}} if r.get("correct") else r,
+    )
+    nodes = {n["id"]: n["metrics"] for n in assemble(read_study(workdir))["nodes"]}
+    assert "maj@8" not in nodes["rl-standard-0"]
+    assert "maj@8" in nodes["rl-baked_in-0"]
+
+
+def test_other_rules_than_todays_are_told(whole, tmp_path):
+    workdir = copy(whole, tmp_path)
+    info = json.loads((workdir / "study.json").read_text())
+    (workdir / "study.json").write_text(json.dumps({**info, "verdict_rules": "older rules"}))
+    assert assemble(read_study(workdir))["rules_changed"]
