@@ -182,7 +182,7 @@ def test_hostile_completions_come_out_as_text(tmp_path):
 
 
 def test_hostile_names_come_out_as_text_in_page_and_plots(tmp_path):
-    arms = (EVIL, "Ω模型")
+    arms = (EVIL, "$模型$")
     logits = dict(zip(arms, LOGITS.values(), strict=False))
     study = write_study(
         tmp_path,
@@ -227,7 +227,7 @@ def test_hostile_names_come_out_as_text_in_page_and_plots(tmp_path):
     drawn = "".join(
         ElementTree.parse(tmp_path / "report" / "accuracy_by_stage.svg").getroot().itertext()
     )
-    assert "Ω模型" in drawn
+    assert "$模型$" in drawn
     assert "<b onload=x>$a" in drawn
 
 

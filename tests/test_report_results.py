@@ -248,6 +248,17 @@ def test_a_half_finished_study_reports_what_is_there(whole, tmp_path):
     assert sft["seeds"] == 4
 
 
+def test_arms_are_paired_by_the_seeds_that_both_have(whole, results, tmp_path):
+    workdir = copy(whole, tmp_path)
+    shutil.rmtree(workdir / "stages" / "eval-rl-baked_in-0")
+    shutil.rmtree(workdir / "stages" / "eval-rl-standard-4")
+    found = assemble(read_study(workdir))["answers"]
+    accuracy = {n["id"]: n["metrics"]["accuracy"] for n in results["nodes"]}
+    expected = [accuracy[f"rl-baked_in-{s}"] - accuracy[f"rl-standard-{s}"] for s in (1, 2, 3)]
+    assert found["Q1"]["seeds"] == found["Q2"]["seeds"] == 3
+    assert found["Q1"]["effect"] == pytest.approx(np.mean(expected))
+
+
 def test_a_study_that_has_only_begun_is_a_report_too(whole, tmp_path):
     workdir = copy(whole, tmp_path)
     shutil.rmtree(workdir / "stages")
