@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import re
 
 import flax.linen as nn
 import jax
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
-from model_oracle import FAMILIES, families
+from model_oracle import FAMILIES, apply, families, formula_params, packed_rows
 
 from bakein import mesh as mesh_lib
 from bakein.model import Decoder, abstract_params, presets
@@ -122,14 +123,14 @@ def logits_and_gradients(name):
     """Of one batch of the tiny model; `name` is a key of `MESHES`, or None for one device."""
     sizes = MESHES.get(name, {"data": 1, "fsdp": 1, "tensor": 1})
     mesh = mesh_lib.make_mesh(**sizes, devices=jax.devices()[: 8 if name else 1])
-    decoder = Decoder(presets.tiny(52))
+    batch = mesh_lib.batch_sharding(mesh)
+    decoder = Decoder(presets.tiny(52), batch)
     tokens = np.random.default_rng(0).integers(0, 52, (8, 12)).astype(np.int32)
     positions = np.broadcast_to(np.arange(12, dtype=np.int32) % 6, tokens.shape)
     segments = np.broadcast_to(np.arange(12, dtype=np.int32) // 6 + 1, tokens.shape)
     rows = tokens, positions, segments
 
     params_sharding = mesh_lib.logical_sharding(mesh, abstract_params(decoder.config))
-    batch = mesh_lib.batch_sharding(mesh)
     init = jax.jit(
         lambda key: nn.unbox(decoder.init(key, *(x[:1] for x in rows)))["params"],
         out_shardings=params_sharding,
@@ -177,6 +178,43 @@ def shard(array):
     assert len(array.addressable_shards) == 8
     assert len(shapes) == 1
     return shapes.pop()
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_fsdp_gathers_weights_and_never_a_batch(scan):
+    mesh = mesh_lib.make_mesh(data=1, fsdp=8, tensor=1)
+    batch = mesh_lib.batch_sharding(mesh)
+    config = dataclasses.replace(presets.tiny(52), layers=1, scan_layers=scan)
+    boxed = abstract_params(config)
+    shardings = mesh_lib.logical_sharding(mesh, boxed)
+    row = jax.ShapeDtypeStruct((8, 13), jnp.int32)  # 13 is a size of activations only
+
+    def collectives(decoder):
+        def loss(params, *rows):
+            return decoder.apply({"params": params}, *rows)[..., 0].sum()
+
+        step = jax.jit(
+            jax.grad(loss), in_shardings=(shardings, *[batch] * 3), out_shardings=shardings
+        )
+        text = step.lower(nn.unbox(boxed), row, row, row).compile().as_text()
+        return re.findall(r"= (.*f32.*) (?:all-gather|all-reduce)\(", text)
+
+    held, free = collectives(Decoder(config, batch)), collectives(Decoder(config))
+    assert held
+    assert not [shape for shape in held if "13" in shape]
+    assert [shape for shape in free if "13" in shape]  # the reason for `rows`
+
+
+def test_rows_may_be_held_under_vmap_over_members():
+    mesh = mesh_lib.make_mesh(data=2, fsdp=1, tensor=1, member=4)
+    config = families()["tiny"]
+    members = [formula_params(config), jax.tree.map(lambda x: 0.9 * x, formula_params(config))]
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *members)
+    rows = packed_rows(19)
+    decoder = Decoder(config, mesh_lib.batch_sharding(mesh))
+    held = jax.jit(jax.vmap(lambda p: decoder.apply({"params": p}, *rows)))(stacked)
+    for member, params in enumerate(members):
+        np.testing.assert_allclose(held[member], apply(config, params, *rows), atol=1e-5)
 
 
 def test_replicated_is_whole_everywhere():

@@ -18,6 +18,7 @@ class Block(nn.Module):
     """One layer: attention, then the gated MLP, each on a residual branch."""
 
     config: ModelConfig
+    rows: jax.sharding.Sharding | None
 
     @nn.compact
     def __call__(self, carry, local, layer, local_view: View, global_view: View):
@@ -39,16 +40,23 @@ class Block(nn.Module):
         h_BLD = norm("mlp_pre_norm", c.pre_norm, x_BLD)
         h_BLD = GatedMLP(c.d_ff, c.activation, c.compute_dtype, gain, name="mlp")(h_BLD)
         x_BLD = x_BLD + norm("mlp_post_norm", c.post_norm, h_BLD)
-        return (x_BLD, cache), None
+        return (_constrain(x_BLD, self.rows), cache), None
 
 
 class Decoder(nn.Module):
     """Decoder-only transformer; stateless, so the key-value cache goes in and comes out.
 
     `init` boxes every parameter with its logical axes; `apply` takes them boxed or not.
+
+    Attributes:
+      config: what the decoder is made of.
+      rows: on a mesh, the sharding of arrays [B, ...]; the residual stream is held to it, so B
+        must be divisible. Without it the compiler gathers whole batches instead of the weights
+        that FSDP has split: the same numbers, at a multiple of the memory and traffic.
     """
 
     config: ModelConfig
+    rows: jax.sharding.Sharding | None = None
 
     @nn.compact
     def __call__(
@@ -85,7 +93,8 @@ class Decoder(nn.Module):
         local_view = view(c.local_rope_theta, None, c.window)
 
         embed = Embed(c.vocab_size, c.d_model, c.compute_dtype, name="embed")
-        carry = (embed(tokens_BL) * c.embed_scale, cache)
+        rows = None if self.is_initializing() else self.rows  # one row is enough for `init`
+        carry = (_constrain(embed(tokens_BL) * c.embed_scale, rows), cache)
         block = nn.remat(Block, prevent_cse=not c.scan_layers) if c.remat else Block
         if c.scan_layers:
             layers = nn.scan(
@@ -95,12 +104,14 @@ class Decoder(nn.Module):
                 in_axes=(0, 0, nn.broadcast, nn.broadcast),
                 length=c.layers,
                 metadata_params={nn.PARTITION_NAME: "layers"},
-            )(c, name="layers")
+            )(c, rows, name="layers")
             scanned = (jnp.array(c.local_layers), jnp.arange(c.layers))
             carry, _ = layers(carry, *scanned, local_view, global_view)
         else:
             for i, local in enumerate(c.local_layers):
-                carry, _ = block(c, name=f"layer_{i}")(carry, local, i, local_view, global_view)
+                carry, _ = block(c, rows, name=f"layer_{i}")(
+                    carry, local, i, local_view, global_view
+                )
         x_BLD, cache = carry
 
         x_BLD = RMSNorm(("embed",), c.norm_eps, c.norm_offset, name="final_norm")(x_BLD)
@@ -112,3 +123,7 @@ class Decoder(nn.Module):
         if cache is None:
             return logits_BLV
         return logits_BLV, cache.replace(index=cache.index + tokens_BL.shape[1])
+
+
+def _constrain(x_BLD: jax.Array, rows: jax.sharding.Sharding | None) -> jax.Array:
+    return x_BLD if rows is None else jax.lax.with_sharding_constraint(x_BLD, rows)
