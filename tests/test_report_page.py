@@ -280,6 +280,21 @@ def test_a_study_that_has_only_begun_has_a_page(built, tmp_path):
     assert "No samples were recorded." in " ".join(page.text)
 
 
+def test_a_study_of_the_smallest_size_has_a_page(tmp_path):
+    write_study(tmp_path, seeds=1, problems=2, n=1, facts=0, arms=("standard",))
+    study = json.loads((tmp_path / "study.json").read_text())
+    study["questions"] = {}
+    (tmp_path / "study.json").write_text(json.dumps(study))
+    for path in (tmp_path / "stages").glob("rl*/records.jsonl"):  # a curve of two points
+        lines = path.read_text().splitlines()
+        kept = [x for x in lines if "heldout" not in x or '"step": 0,' in x or '"step": 30,' in x]
+        path.write_text("\n".join(kept) + "\n")
+    build_report(tmp_path)
+    page = Page((tmp_path / "report" / "index.html").read_text())
+    page.check_harmless()
+    assert "This study asks no questions." in " ".join(page.text)
+
+
 def test_labels_are_spread_and_stay_inside():
     assert spread([0.1, 0.5, 0.9], gap=0.1, low=0, high=1) == [0.1, 0.5, 0.9]
     places = spread([0.95, 0.97, 0.99], gap=0.1, low=0, high=1)

@@ -173,6 +173,8 @@ def test_arms_swapped_give_the_opposite(whole, tmp_path):
     (workdir / "study.json").write_text(json.dumps(info))
     answers = assemble(read_study(workdir))["answers"]
     assert (answers["Q1"]["verdict"], answers["Q2"]["verdict"]) == ("worse", "reversed")
+    assert "standard is behind baked_in after rl." in answers["Q2"]["sentence"]
+    assert "not established in the first place" in answers["Q2"]["sentence"]
 
 
 def test_curves_hold_every_seed_and_their_bands(results):
@@ -228,6 +230,14 @@ def test_an_undecided_study_says_what_it_would_take(tmp_path):
     assert answer["sentence"].startswith("Undecided")
     assert "more seeds" in answer["sentence"]
     assert answer["mde"] > abs(answer["effect"])
+
+
+def test_equality_at_the_floor_is_not_sold_as_a_finding(tmp_path):
+    floor = {arm: dict.fromkeys(stages, -12.0) for arm, stages in LOGITS.items()}
+    write_study(tmp_path, seeds=3, problems=8, logits=floor)
+    answer = assemble(read_study(tmp_path))["answers"]["Q1"]
+    assert answer["verdict"] == "equivalent"
+    assert "too hard for these models to show a difference" in answer["sentence"]
 
 
 def test_a_half_finished_study_reports_what_is_there(whole, tmp_path):
@@ -295,6 +305,14 @@ def test_rl_curves_on_different_grids_are_an_error(whole, tmp_path):
         lambda r: {**r, "samples": r["samples"] * 2},
     )
     with pytest.raises(ValueError, match="differ in their 'samples'"):
+        assemble(read_study(workdir))
+
+
+def test_rl_curves_that_do_not_begin_at_zero_are_an_error(whole, tmp_path):
+    workdir = copy(whole, tmp_path)
+    for path in (workdir / "stages").glob("rl-standard-*/records.jsonl"):
+        rewrite(path, lambda r: {**r, "samples": r["samples"] + 1})
+    with pytest.raises(ValueError, match="of standard after rl: 'samples' must begin with 0"):
         assemble(read_study(workdir))
 
 

@@ -18,10 +18,10 @@ def pass_at_k_curve(scores: Scores, ks: list[int], settings: dict[str, Any]) -> 
     band = curves.band(scores_KSP, settings["resamples"], settings["level"], _rng(settings))
     beta = slopes.fit_beta(scores.correct_SP.reshape(-1), scores.samples, ks)
     power = slopes.fit_power(ks, band.mean_X)
-    fit = {"tail_exponent": beta.alpha, "power_exponent": power.b}
+    areas_S = []
     if len(ks) > 1:
-        areas = [slopes.area_over_log2(ks, seed_K) for seed_K in scores_KSP.mean(axis=2).T]
-        fit |= _area(areas, settings)
+        areas_S = [slopes.area_over_log2(ks, seed_K) for seed_K in scores_KSP.mean(axis=2).T]
+    fit = {"tail_exponent": beta.alpha, "power_exponent": power.b, **_area(areas_S, settings)}
     fit["reason"] = beta.reason or power.reason
     by_seed = dict(zip(map(str, scores.seeds), scores_KSP.mean(axis=2).T.tolist(), strict=True))
     return _curve("pass@k", scores.arm, scores.stage, ks, band, by_seed, fit)
@@ -48,19 +48,21 @@ def rl_curves(study: Study, arm: str, stage: str, settings: dict[str, Any]) -> l
     x = grids.pop()
     reward_SX = np.array([[point["heldout"] for point in points] for points in by_seed.values()])
     band = curves.band(reward_SX.T, settings["resamples"], settings["level"], _rng(settings))
-    fit: dict[str, Any] = {}
-    if x[0] == 0 and all(np.diff(x) > 0):
-        found = rl_curve.fit(x, band.mean_X)
-        fit = {
-            "start": found.start,
-            "asymptote": found.asymptote,
-            "exponent": found.exponent,
-            "midpoint_samples": found.midpoint,
-            "steepest_slope": found.steepest_slope,
-        }
-        if len(x) > 2:
-            fit |= _area([rl_curve.aurc(x, seed_X) for seed_X in reward_SX], settings)
-        fit["reason"] = found.reason
+    if x[0] != 0 or np.any(np.diff(x) <= 0):
+        raise ValueError(
+            f"RL curve of {arm} after {stage}: 'samples' must begin with 0 and increase, is {x}"
+        )
+    found = rl_curve.fit(x, band.mean_X)
+    areas_S = [rl_curve.aurc(x, seed_X) for seed_X in reward_SX] if len(x) > 2 else []
+    fit = {
+        "start": found.start,
+        "asymptote": found.asymptote,
+        "exponent": found.exponent,
+        "midpoint_samples": found.midpoint,
+        "steepest_slope": found.steepest_slope,
+        **_area(areas_S, settings),
+        "reason": found.reason,
+    }
     seeds = {str(node.seed): row.tolist() for node, row in zip(by_seed, reward_SX, strict=True)}
     return [_curve("rl", arm, stage, list(x), band, seeds, fit)]
 
@@ -70,7 +72,7 @@ def add_multipliers(found: list[Curve], control: str) -> None:
     last = {c["stage"]: c for c in found if c["name"] == "rl" and c["arm"] == control}
     for curve in found:
         base = last.get(curve["stage"])
-        if curve["name"] != "rl" or base is None or curve["x"] != base["x"] or not curve["fit"]:
+        if curve["name"] != "rl" or base is None or curve["x"] != base["x"]:
             continue
         threshold = base["y"][-1]
         reach = rl_curve.samples_to(curve["x"], curve["y"], threshold)
@@ -108,8 +110,10 @@ def rl_split(
     return row
 
 
-def _area(areas: list[float], settings: dict[str, Any]) -> dict[str, Any]:
-    found = _mean(areas, settings)
+def _area(areas_S: list[float], settings: dict[str, Any]) -> dict[str, Any]:
+    if not areas_S:  # the curve has too few points
+        return {"area": None, "area_ci": None}
+    found = _mean(areas_S, settings)
     return {"area": found.estimate, "area_ci": _limits(found)}
 
 

@@ -70,7 +70,7 @@ def render(results: Results, study: Study, plots: Iterable[Plot]) -> str:
         contents=CONTENTS,
         plots=drawn,
         measures=_measures(results),
-        curves=[c for c in results["curves"] if c["fit"]],
+        curves=results["curves"],
         ledger=_ledger(results),
         samples=_samples(study, results),
         rules=study.info["verdict_rules"],

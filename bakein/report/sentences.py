@@ -42,6 +42,12 @@ def comparison(row: dict[str, Any], verdict: str, effect: Interval, means: Seque
             f"After {row['stage']}, {treated} has {word} {metric} than {control}: {levels}, a "
             f"difference of {measured} over {plural(effect.seeds, 'paired seed')}."
         )
+    if verdict == "equivalent" and max(means) < row["epsilon"]:
+        return (
+            f"After {row['stage']}, {treated} and {control} both have {metric} close to 0 "
+            f"({levels}): this evaluation is too hard for these models to show a difference "
+            f"({measured})."
+        )
     if verdict == "equivalent":
         return (
             f"After {row['stage']}, {treated} and {control} do not differ by anything that "
@@ -57,37 +63,31 @@ def comparison(row: dict[str, Any], verdict: str, effect: Interval, means: Seque
 def persistence(question: dict[str, Any], verdict: str, gains: Sequence[StageGain]) -> str:
     """The answer to "does the gain last to the end of these stages?"."""
     first, last = gains[0], gains[-1]
-    who = f"The lead of {question['treated']} over {question['control']}"
-    if last.gain.seeds < 2:
-        return (
-            f"One seed cannot decide: {_lower(who)} is {signed(first.gain.estimate, 2)} logits "
-            f"after {first.stage} and {signed(last.gain.estimate, 2)} after {last.stage}, but "
-            "without a second seed there is no interval."
-        )
+    treated, control = question["treated"], question["control"]
     path = ", ".join(f"{signed(g.gain.estimate, 2)} after {g.stage}" for g in gains)
-    end = f"{_interval(last.gain, 2)} at the end, {plural(last.gain.seeds, 'paired seed')}"
+    path = f"Lead in logits of {question['metric']}: {path}"
+    if last.gain.seeds < 2:
+        return f"One seed cannot decide: without a second one there is no interval. {path}."
     claim = {
-        "amplified": "grows through post-training",
-        "persists": f"is still there after {last.stage}",
-        "washed out": f"is gone after {last.stage}: what is left does not matter",
-        "reversed": f"has turned into a deficit after {last.stage}",
-        "underpowered": f"can be neither confirmed nor excluded after {last.stage}",
+        "amplified": f"The lead of {treated} over {control} grows from {first.stage} to "
+        f"{last.stage}.",
+        "persists": f"{treated} is ahead of {control} after {last.stage}.",
+        "washed out": f"No difference that matters is left between {treated} and {control} after "
+        f"{last.stage}.",
+        "reversed": f"{treated} is behind {control} after {last.stage}.",
+        "underpowered": f"Undecided: whether {treated} is ahead of {control} after {last.stage} "
+        "cannot be said.",
     }[verdict]
-    sentence = f"{who} {claim}. In logits of {question['metric']}: {path} ({end})."
+    end = f"{_interval(last.gain, 2)} at the end, {plural(last.gain.seeds, 'paired seed')}"
+    parts = [claim, f"{path} ({end})."]
     if verdict == "underpowered":
-        return f"{sentence} {_what_it_takes(last.gain, question['epsilon'], 2)}"
-    if last.retention is not None and len(gains) > 1:
-        return (
-            f"{sentence} Retained of the lead after {first.stage}: "
-            f"{number(last.retention.estimate, 2)} ({_interval(last.retention, 2)}); 1 means all "
-            "of it."
-        )
-    return (
-        f"{sentence} How much of the lead after {first.stage} that is cannot be said: its own "
-        "interval includes 0."
-        if len(gains) > 1
-        else sentence
-    )
+        parts.append(_what_it_takes(last.gain, question["epsilon"], 2))
+    if first.gain.low <= 0:
+        parts.append(f"A lead after {first.stage} was not established in the first place.")
+    elif last.retention is not None and len(gains) > 1:
+        kept = f"{number(last.retention.estimate, 2)}, {_interval(last.retention, 2)}"
+        parts.append(f"Retained of the lead after {first.stage}: {kept}; 1 means all of it.")
+    return " ".join(parts)
 
 
 def _what_it_takes(effect: Interval, epsilon: float, digits: int) -> str:
@@ -98,14 +98,10 @@ def _what_it_takes(effect: Interval, epsilon: float, digits: int) -> str:
         f"{number(effect.mde, digits)} or more are found reliably (80 % power)"
     )
     if needed is None:
-        return f"{could}; more seeds alone would not settle an effect of {epsilon:g}."
+        return f"{could}; more seeds alone would not find one of {epsilon:g}."
     more = max(1, needed - effect.seeds)
-    return f"{could}; {plural(more, 'more seed')} would settle an effect of {epsilon:g}."
+    return f"{could}; it would take {plural(more, 'more seed')} to find one of {epsilon:g}."
 
 
 def _interval(found: Interval, digits: int = 3) -> str:
     return f"{level(found.level)} interval {limits([found.low, found.high], digits)}"
-
-
-def _lower(text: str) -> str:
-    return text[0].lower() + text[1:]
