@@ -15,7 +15,7 @@ from bakein.study import base
 
 # Budgets by scale. `smoke` shows that everything works; its answers mean nothing.
 SCALES = {
-    "tiny": {"seeds": 5, "pretrain": 800_000, "sft": 160_000, "rl": 30, "problems": 128},
+    "tiny": {"seeds": 5, "pretrain": 800_000, "sft": 230_000, "rl": 30, "problems": 128},
     "smoke": {"seeds": 2, "pretrain": 40_000, "sft": 10_000, "rl": 4, "problems": 32},
 }
 
@@ -23,9 +23,8 @@ SCALES = {
 def get_config(arg=None):
     scale = base.scale(arg or "tiny", SCALES)
     config = base.study("quickstart", seeds=scale["seeds"])
-    config.worlds.registers = base.world(
-        Registers, slots=4, digits=3, templates=1, test_share=0.05
-    )
+    config.model = base.model(heads=4, kv_heads=4, head_dim=16)
+    config.worlds.registers = base.world(Registers, slots=4, digits=3, templates=1, test_share=0.05)
     config.worlds.facts = base.world(Facts, entities=200, seed=0)
     config.worlds.filler = base.world(
         Filler, vocabulary=200, words=8, zipf=1.0, bigram=0.5, test_share=0.01, seed=0
@@ -40,6 +39,7 @@ def get_config(arg=None):
 
     config.stages.pretrain = base.supervised(
         tokens=scale["pretrain"],
+        batch=8,
         data=base.data(
             background={"filler": 0.4, "facts": 0.2, "atomic": 0.2, "direct": 0.2},
             share={"traces": 0.0},
@@ -48,7 +48,7 @@ def get_config(arg=None):
     config.stages.sft = base.supervised(
         parent="pretrain",
         tokens=scale["sft"],
-        batch=32,
+        batch=12,
         data=base.data(
             # Half the answers direct: RL then has a strategy to find. Replay keeps the facts.
             background={"sft_traces": 0.4, "sft_direct": 0.4, "facts": 0.1, "filler": 0.1},
@@ -56,7 +56,8 @@ def get_config(arg=None):
         ),
         optimizer=base.optimizer(learning_rate=2e-3, warmup_steps=10),
     )
-    grpo = {"world": "registers", "steps": scale["rl"]}
+    lengths = {"prompt_length": 22, "max_new_tokens": 22}
+    grpo = {"world": "registers", "steps": scale["rl"], **lengths}
     config.stages.rl = base.rl(parent="sft", **grpo)
     config.stages.rl_from_base = base.rl(parent="pretrain", **grpo)
 
@@ -70,7 +71,12 @@ def get_config(arg=None):
         }
     )
     config.evaluation = base.evaluation(
-        world="registers", problems=scale["problems"], recall="facts", facts=200
+        world="registers",
+        problems=scale["problems"],
+        max_new_tokens=lengths["max_new_tokens"],
+        rows=256,
+        recall="facts",
+        facts=200,
     )
     config.questions.Q1 = base.comparison(
         "Can reasoning be baked in during pretraining, instead of bolted on afterwards?",
@@ -84,8 +90,12 @@ def get_config(arg=None):
         control="standard",
         stages=("pretrain", "sft", "rl"),
     )
-    config.contrasts.wrong_traces = base.contrast("wrong_traces", "standard", "rl", "accuracy", 0.02)
-    config.contrasts.right_traces = base.contrast("baked_in", "wrong_traces", "rl", "accuracy", 0.02)
+    config.contrasts.wrong_traces = base.contrast(
+        "wrong_traces", "standard", "rl", "accuracy", 0.02
+    )
+    config.contrasts.right_traces = base.contrast(
+        "baked_in", "wrong_traces", "rl", "accuracy", 0.02
+    )
     config.contrasts.from_base = base.contrast(
         "baked_in", "standard", "rl_from_base", "accuracy", 0.02
     )

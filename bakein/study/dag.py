@@ -35,6 +35,12 @@ class Node:
     config: StageConfig | EvaluationConfig
     fingerprint: str
 
+    @property
+    def name(self) -> str:
+        """For people; unique in a study, not across changes of it."""
+        evaluation = " evaluation" if self.kind == "eval" else ""
+        return f"{self.arm} {self.stage}{evaluation} {self.seed}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Dag:

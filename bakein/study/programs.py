@@ -1,4 +1,4 @@
-"""Compiled programs, shared by all stages of one shape: each is compiled once per run."""
+"""Jitted programs, shared by all stages of one shape: each is compiled once per run."""
 
 import threading
 from collections.abc import Callable, Hashable
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Programs:
-    """A table of compiled programs by what they were made from; safe to use from threads."""
+    """A table of jitted programs by what they were made from; safe to use from threads."""
 
     def __init__(self):
         """Begins empty."""
@@ -14,11 +14,11 @@ class Programs:
         self._programs: dict[Hashable, Any] = {}
         self._locks: dict[Hashable, threading.Lock] = {}
 
-    def get(self, key: Hashable, compile_program: Callable[[], Any]) -> Any:
-        """The program of a key; the first who asks compiles it while others wait."""
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """The program of a key; the first who asks makes it."""
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
             if key not in self._programs:
-                self._programs[key] = compile_program()
+                self._programs[key] = make()
             return self._programs[key]

@@ -70,7 +70,7 @@ def make_plan(study: Study, workdir: Workdir, warn: Callable[[str], None]) -> Pl
     _check_fit(study, materials, mesh)
     dag = build_dag(study, materials)
     shop = Shop(study, dag, materials, workdir, mesh, Programs(), threading.Lock(), warn)
-    todo = tuple(node for node in dag.nodes.values() if not workdir.stage(node.id).finished)
+    todo = tuple(node for node in dag.nodes.values() if not shop.folder(node.id).finished)
     return Plan(shop, todo)
 
 
@@ -163,13 +163,13 @@ def _run_one(node: Node, shop: Shop, progress: Progress, stop: threading.Event) 
         progress.update(node.id, share * work)
 
     report(0.0)
-    progress.start(node.id, f"{node.arm} {node.stage} {node.seed}")
+    progress.start(node.id, node.name)
     try:
         run_node(node, shop, report)
     except Stopped:
         return
     except Exception as error:
-        error.add_note(f"stage {node.stage} of arm {node.arm}, seed {node.seed} ({node.id})")
+        error.add_note(f"stage: {node.name} ({node.id})")
         raise
     progress.finish(node.id, work)
 

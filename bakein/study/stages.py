@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
 import jax
 
 from bakein import mesh as mesh_lib
@@ -30,7 +31,7 @@ from bakein.study.workdir import StageDir, Workdir
 from bakein.train.checkpoints import Checkpoints, abstract_of
 from bakein.train.loop import LoopConfig, Stage, run_loop
 from bakein.train.optimizer import make_optimizer, make_schedule
-from bakein.train.state import TrainState, init_params, new_state, state_shardings
+from bakein.train.state import Params, TrainState, init_params, new_state, state_shardings
 from bakein.train.step import make_train_step
 
 
@@ -63,22 +64,31 @@ class Shop:
         """The model of the study."""
         return Decoder(self.study.model_config(self.materials.tokenizer.vocab_size))
 
+    def folder(self, id: str) -> StageDir:
+        """The folder of a node."""
+        return self.workdir.stage(id, self.dag.nodes[id].name.replace(" ", "-"))
+
     def checkpoints(self, id: str) -> Checkpoints:
         """The checkpoints of a node."""
-        return Checkpoints(self.workdir.stage(id).checkpoints, self.orbax, self.warn)
+        return Checkpoints(self.folder(id).checkpoints, self.orbax, self.warn)
 
     def key(self, node: Node, purpose: str) -> jax.Array:
         """A random key of a node: the same in every arm, another for every member and purpose."""
         return jax.random.key(seed_of(self.study.seed, "member", node.seed, node.stage, purpose))
 
-    def params(self, node: Node, params_sharding: Any) -> Any:
+    def params(self, node: Node, shardings: Params) -> Params:
         """The parameters that a node starts from: its parent's, or random ones."""
-        key = self.key(node, "init")
+        if node.parent:
+            return self.load_params(node.parent)
         make = functools.partial(init_params, self.decoder)
-        if not node.parent:
-            return jax.jit(make, out_shardings=params_sharding)(key)
-        shapes = jax.eval_shape(make, key)
-        return self.checkpoints(node.parent).restore_params(abstract_of(shapes, params_sharding))[1]
+        init = self.programs.get("init", lambda: jax.jit(make, out_shardings=shardings))
+        return init(self.key(node, "init"))
+
+    def load_params(self, id: str) -> Params:
+        """The parameters that a finished node ended with."""
+        boxed = abstract_params(self.decoder.config)
+        shardings = mesh_lib.logical_sharding(self.mesh, boxed)
+        return self.checkpoints(id).restore_params(abstract_of(nn.unbox(boxed), shardings))
 
 
 def work_of(node: Node, shop: Shop) -> float:
@@ -108,7 +118,7 @@ def run_node(node: Node, shop: Shop, progress: Callable[[float], None]) -> None:
         NoUsableCheckpoint: a checkpoint that is needed is damaged.
         OSError: the disk is full.
     """
-    folder = shop.workdir.stage(node.id)
+    folder = shop.folder(node.id)
     folder.create()
     begun = {
         "id": node.id,
@@ -123,7 +133,8 @@ def run_node(node: Node, shop: Shop, progress: Callable[[float], None]) -> None:
     folder.write_info(begun)
     run = {"supervised": _run_supervised, "rl": _run_rl, "eval": _run_eval}[node.kind]
     started = time.monotonic()
-    result = run(node, shop, folder, progress)
+    with contextlib.closing(folder.records):
+        result = run(node, shop, folder, progress)
     seconds = time.monotonic() - started
     folder.write_info({**begun, "status": "finished", **result, "seconds": round(seconds, 3)})
 
@@ -143,18 +154,20 @@ def _run_supervised(
     shardings = state_shardings(shop.decoder, tx, shop.mesh)
     rows = mesh_lib.batch_sharding(shop.mesh)
 
-    def compile_step():
+    def programs():
         step = make_train_step(shop.decoder, tx, schedule, config.accumulation, config.z_loss)
-        replicated = mesh_lib.replicated(shop.mesh)
-        return jax.jit(
-            step,
-            in_shardings=(shardings, rows),
-            out_shardings=(shardings, replicated),
-            donate_argnums=0,
+        return (
+            jax.jit(functools.partial(new_state, tx=tx), out_shardings=shardings),
+            jax.jit(
+                step,
+                in_shardings=(shardings, rows),
+                out_shardings=(shardings, mesh_lib.replicated(shop.mesh)),
+                donate_argnums=0,
+            ),
         )
 
     key = digest(["supervised", config.optimizer, steps, config.accumulation, config.z_loss])
-    train_step = shop.programs.get(key, compile_step)
+    start, train_step = shop.programs.get(key, programs)
 
     def advance_supervised(_: int, state: TrainState):
         before = batches.get_state()
@@ -167,9 +180,7 @@ def _run_supervised(
         state, metrics = train_step(state, global_batch)
         return state, metrics, lambda: describe(before, after)
 
-    state = jax.jit(functools.partial(new_state, tx=tx), out_shardings=shardings)(
-        shop.params(node, shardings.params)
-    )
+    state = start(shop.params(node, shardings.params))
     run_loop(
         state,
         abstract_of(state, shardings),
@@ -207,8 +218,9 @@ def _run_rl(
     initial = shop.params(node, shardings.params)
     has_reference = config.kl_coefficient > 0
 
-    def compile_update():
-        return jax.jit(
+    def programs():
+        start = jax.jit(functools.partial(new_state, tx=tx), out_shardings=shardings)
+        update = jax.jit(
             make_update(shop.decoder, tx, policy),
             in_shardings=(
                 shardings,
@@ -221,9 +233,10 @@ def _run_rl(
             out_shardings=(shardings, replicated),
             donate_argnums=0,
         )
+        return start, update
 
     key = digest(["rl", config.optimizer, config.steps, policy])
-    update = shop.programs.get(key, compile_update)
+    start, update = shop.programs.get(key, programs)
     grpo = GRPO(
         decoder=shop.decoder,
         tokenizer=shop.materials.tokenizer,
@@ -273,7 +286,7 @@ def _run_rl(
         return per_token * (sampled + passes * learnt)
 
     reference = jax.tree.map(lambda x: x.copy(), initial) if has_reference else None
-    state = jax.jit(functools.partial(new_state, tx=tx), out_shardings=shardings)(initial)
+    state = start(initial)
     run_loop(
         state,
         abstract_of(state, shardings),
@@ -301,9 +314,7 @@ def _run_eval(
     node: Node, shop: Shop, folder: StageDir, progress: Callable[[float], None]
 ) -> dict[str, Any]:
     config = shop.study.evaluation
-    shapes = jax.eval_shape(functools.partial(init_params, shop.decoder), jax.random.key(0))
-    shardings = mesh_lib.logical_sharding(shop.mesh, abstract_params(shop.decoder.config))
-    _, params = shop.checkpoints(node.parent).restore_params(abstract_of(shapes, shardings))
+    params = shop.load_params(node.parent)
     # Common random numbers: a member is sampled with the same key after every stage of every arm.
     key = jax.random.key(seed_of(shop.study.seed, "member", node.seed, "evaluation"))
     rows = mesh_lib.batch_sharding(shop.mesh)

@@ -5,24 +5,31 @@ import fcntl
 import json
 import os
 import pathlib
+import shutil
 from collections.abc import Iterator
 from typing import Any
+
+from tensorboardX import SummaryWriter
 
 from bakein.study.errors import WorkdirError
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes JSON atomically: a reader sees the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Replaces a file atomically: a reader sees the old text or the new one, never a part."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(value, file, indent=1, allow_nan=False)
-            file.write("\n")
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        draft.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Replaces a JSON file atomically."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: pathlib.Path) -> Any:
@@ -38,30 +45,56 @@ def read_json(path: pathlib.Path) -> Any:
 
 
 class Records:
-    """An append-only file of JSON lines, cut back to the restored step when a stage resumes."""
+    """An append-only file of JSON lines, and the same numbers as TensorBoard events.
 
-    def __init__(self, path: pathlib.Path):
-        """Opens the file by its path; nothing is read or written yet."""
+    When a stage resumes, both are cut back to the restored step.
+    """
+
+    def __init__(self, path: pathlib.Path, board: pathlib.Path):
+        """Names the files; nothing is read or written yet.
+
+        Args:
+            path: the file of lines.
+            board: folder of the TensorBoard events.
+        """
         self._path = path
+        self._board = board
+        self._events: SummaryWriter | None = None
 
     def append(self, records: list[dict[str, Any]]) -> None:
         """Adds lines at the end and hands them to the operating system."""
-        if records:
-            text = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+        if not records:
+            return
+        text = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        self._show(records)
 
     def keep_until(self, step: int) -> None:
         """Drops the lines of steps after `step`, and a last line that was not written whole."""
+        shutil.rmtree(self._board, ignore_errors=True)
         if not self._path.exists():
             return
         whole, _, _ = self._path.read_text(encoding="utf-8").rpartition("\n")
         kept = [line for line in whole.splitlines() if json.loads(line)["step"] <= step]
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        temporary.replace(self._path)
+        write_text(self._path, "".join(f"{line}\n" for line in kept))
+        self._show([json.loads(line) for line in kept])
+
+    def close(self) -> None:
+        """Writes out the events."""
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+
+    def _show(self, records: list[dict[str, Any]]) -> None:
+        if self._events is None:
+            self._events = SummaryWriter(str(self._board), write_to_disk=True)
+        for record in records:
+            for name, value in record.items():
+                if name != "step":
+                    self._events.add_scalar(name, value, record["step"])
 
 
 class StageDir:
@@ -72,10 +105,10 @@ class StageDir:
         records: metrics by step.
     """
 
-    def __init__(self, path: pathlib.Path):
-        """Names the folder; `create` makes it."""
+    def __init__(self, path: pathlib.Path, board: pathlib.Path):
+        """Names the folder and that of its TensorBoard events; `create` makes it."""
         self.path = path
-        self.records = Records(path / "records.jsonl")
+        self.records = Records(path / "records.jsonl", board)
         self.checkpoints = path / "checkpoints"
 
     def create(self) -> None:
@@ -98,10 +131,8 @@ class StageDir:
 
     def write_lines(self, name: str, lines: list[dict[str, Any]]) -> None:
         """Replaces a file of JSON lines, atomically."""
-        temporary = self.path / f".{name}"
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(self.path / name)
+        write_text(self.path / name, text)
 
 
 class Workdir:
@@ -115,9 +146,9 @@ class Workdir:
         """Names the folder; `open` makes and locks it."""
         self.path = pathlib.Path(path)
 
-    def stage(self, id: str) -> StageDir:
-        """The folder of a node."""
-        return StageDir(self.path / "stages" / id)
+    def stage(self, id: str, name: str) -> StageDir:
+        """The folder of a node; `name` is what TensorBoard calls it."""
+        return StageDir(self.path / "stages" / id, self.path / "tensorboard" / name)
 
     @contextlib.contextmanager
     def open(self, study: str) -> Iterator[None]:

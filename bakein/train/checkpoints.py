@@ -26,32 +26,28 @@ class NoUsableCheckpoint(RuntimeError):
     """Checkpoints exist, but none of them can be read back whole."""
 
 
-def checksum(tree: Tree) -> jax.Array:
-    """A 32-bit checksum over all leaves: Σ bits(xᵢ)·(2i+1) mod 2³², weighted by leaf.
+def checksum(tree: Tree) -> int:
+    """A 32-bit checksum over all leaves: Σⱼ (2j+1) Σᵢ (2i+1)·bits(xⱼᵢ) mod 2³².
 
     Integer addition does not depend on the order, so every mesh gives the same number; an odd
     factor is invertible mod 2³², so no change of a single element goes unseen.
 
     Args:
-        tree: arrays of any numeric or boolean dtype of at most 32 bits.
-
-    Returns:
-        A uint32 scalar.
+        tree: arrays of numeric or boolean dtypes of at most 32 bits.
     """
-    total = jnp.uint32(0)
-    for number, leaf in enumerate(jax.tree.leaves(tree)):
-        leaf = jnp.atleast_1d(leaf)
-        leaf = leaf.astype(jnp.uint8) if leaf.dtype == bool else leaf
-        unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
-        bits = jax.lax.bitcast_convert_type(leaf, unsigned).astype(jnp.uint32)
-        index = jnp.zeros(bits.shape, jnp.uint32)
-        for axis, size in enumerate(bits.shape):  # the flat index, without gathering the array
-            index = index * size + jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
-        total = total + jnp.sum(bits * (2 * index + 1), dtype=jnp.uint32) * (2 * number + 1)
-    return total
+    sums = jax.device_get([_leaf_checksum(leaf) for leaf in jax.tree.leaves(tree)])
+    return sum((2 * number + 1) * int(part) for number, part in enumerate(sums)) % 2**32
 
 
-_checksum_on_device = jax.jit(checksum)
+@jax.jit
+def _leaf_checksum(leaf: jax.Array) -> jax.Array:
+    leaf = jnp.atleast_1d(leaf.astype(jnp.uint8) if leaf.dtype == bool else leaf)
+    unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
+    bits = jax.lax.bitcast_convert_type(leaf, unsigned).astype(jnp.uint32)
+    index = jnp.zeros(bits.shape, jnp.uint32)
+    for axis, size in enumerate(bits.shape):  # the flat index, without gathering the array
+        index = index * size + jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
+    return jnp.sum(bits * (2 * index + 1), dtype=jnp.uint32)
 
 
 def abstract_of(shapes: Tree, shardings: Tree) -> Tree:
@@ -106,7 +102,7 @@ class Checkpoints:
             "params": state.params,
             "optimizer": {"step": state.step, "opt_state": state.opt_state},
         }
-        sums = {name: int(_checksum_on_device(item)) for name, item in items.items()}
+        sums = {name: checksum(item) for name, item in items.items()}
         position = {} if data is None else {"data": data}
         keep = ocp.training.preservation_policies.LatestN(KEEP)
         with (
@@ -140,7 +136,7 @@ class Checkpoints:
         step, loaded = found
         return step, TrainState(params=loaded["params"], **loaded["optimizer"])
 
-    def restore_params(self, abstract_params: Params) -> tuple[int, Params]:
+    def restore_params(self, abstract_params: Params) -> Params:
         """Reads the parameters of the newest whole checkpoint: what a child stage starts from.
 
         Raises:
@@ -149,7 +145,7 @@ class Checkpoints:
         found = self._newest({"params": abstract_params}, {})
         if found is None:
             raise NoUsableCheckpoint(f"no checkpoint under {self.path}")
-        return found[0], found[1]["params"]
+        return found[1]["params"]
 
     def _newest(self, items: dict[str, Tree], others: dict[str, Any]):
         """Returns (step, loaded) of the newest checkpoint whose checksums match, or None."""
@@ -165,7 +161,7 @@ class Checkpoints:
                         step, {**items, **others, "checksums": None}
                     )
                 for name in items:
-                    if loaded["checksums"][name] != int(_checksum_on_device(loaded[name])):
+                    if loaded["checksums"][name] != checksum(loaded[name]):
                         fault = f"the checksum of its {name} does not match"
             # Orbax reports damage as almost any type; all mean the same here: not this one.
             except Exception as error:

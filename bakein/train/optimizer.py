@@ -74,11 +74,8 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 def is_matrix(params):
     """True for the leaves that weight decay applies to: kernels and embeddings, by their names."""
-    names = {"kernel", "embedding"}
     return jax.tree_util.tree_map_with_path(
-        # A boxed parameter has its box after its name.
-        lambda path, _: any(getattr(part, "key", None) in names for part in path),
-        params,
+        lambda path, _: path[-1].key in ("kernel", "embedding"), params
     )
 
 

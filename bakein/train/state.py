@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from bakein import mesh as mesh_lib
+from bakein import model as model_lib
 
 Params = Any
 
@@ -55,9 +56,14 @@ def state_shardings(
     Raises:
         ValueError: a logical axis is unmapped, collides, or does not divide (from `bakein.mesh`).
     """
-    ids_BL = jnp.zeros((1, 2), jnp.int32)
-    boxed = jax.eval_shape(
-        # The optimizer's moments are boxed like the parameters, and so are split alike.
-        lambda: new_state(decoder.init(jax.random.key(0), ids_BL, ids_BL, ids_BL)["params"], tx)
+    boxed = model_lib.abstract_params(decoder.config)
+    params = mesh_lib.logical_sharding(mesh, boxed)
+    replicated = mesh_lib.replicated(mesh)
+    opt_state = optax.tree_map_params(
+        tx,
+        lambda _, sharding: sharding,
+        jax.eval_shape(tx.init, nn.unbox(boxed)),
+        params,
+        transform_non_params=lambda _: replicated,
     )
-    return mesh_lib.logical_sharding(mesh, boxed)
+    return TrainState(step=replicated, params=params, opt_state=opt_state)
