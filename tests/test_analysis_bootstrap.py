@@ -164,6 +164,31 @@ def test_constant_scores_do_not_break():
     assert (interval.low, interval.high, interval.se, interval.p_value) == (0, 0, 0, 1)
 
 
+def test_equal_scores_get_the_width_that_their_number_leaves_open():
+    def found(score, least, most):
+        scores = np.full((2, 48), score)
+        interval = bootstrap.mean_interval(scores, 200, 0.95, np.random.default_rng(0))
+        return bootstrap.bounded(interval, scores.size, least, most)
+
+    none, half, always, same = found(0, 0, 1), found(0.3, 0, 1), found(1, 0, 1), found(0, -1, 1)
+    # Clopper and Pearson: so many trials without a success are seen in 1 of 40 such studies.
+    assert stats.binom.pmf(0, 96, none.high) == pytest.approx(0.025)
+    assert (none.low, none.estimate) == (0, 0)
+    assert (always.low, always.high) == pytest.approx((1 - none.high, 1))
+    assert (same.low, same.high) == pytest.approx((-none.high, none.high))
+    assert (half.low, half.high) == pytest.approx((0.3 * (1 - none.high), 0.3 + 0.7 * none.high))
+    assert 0 < none.mde < np.inf
+    assert same.p_value == 1
+
+
+def test_an_interval_that_has_a_width_keeps_it():
+    scores = np.random.default_rng(0).random((3, 8))
+    interval = bootstrap.mean_interval(scores, 200, 0.95, np.random.default_rng(0))
+    assert bootstrap.bounded(interval, 24, 0, 1) is interval
+    one = bootstrap.mean_interval(np.zeros((1, 8)), 200, 0.95, np.random.default_rng(0))
+    assert bootstrap.bounded(one, 8, 0, 1) is one
+
+
 def test_seeds_needed_is_the_smallest_number_with_power():
     interval = Interval(0.05, -0.1, 0.2, 0.95, 5, seed_se=0.1, problem_se=0.01)
     needed = bootstrap.seeds_needed(interval, 0.1)

@@ -92,7 +92,9 @@ def arms(gains, seed=0):
 def test_retention_of_simulated_stages():
     stages = ("pretrain", "sft", "rl", "attack", "undo")
     gains = (1.0, 2.0, 0.5, 0.0, -1.0)
-    found = persistence.retention(stages, *arms(gains), 1000, 0.95, np.random.default_rng(0))
+    found = persistence.retention(
+        stages, *arms(gains), [9.7] * 5, 1000, 0.95, np.random.default_rng(0)
+    )
     assert [stage.stage for stage in found] == list(stages)
     for stage, gain in zip(found, gains, strict=True):
         assert stage.gain.estimate == pytest.approx(gain, abs=0.1)
@@ -108,16 +110,26 @@ def test_retention_of_simulated_stages():
 def test_retention_of_no_gain_is_undefined():
     treated, control = arms((0.0, 1.0))
     found = persistence.retention(
-        ("pretrain", "sft"), treated, control, 500, 0.95, np.random.default_rng(0)
+        ("pretrain", "sft"), treated, control, [9.7] * 2, 500, 0.95, np.random.default_rng(0)
     )
     assert found[1].retention is None
     assert verdicts.persistence(found[1].gain, None, 0.2) is Persistence.PERSISTS
 
 
+def test_arms_that_never_solved_anything_are_not_shown_to_be_equal():
+    scores = passk.jeffreys_logit(np.zeros((2, 2, 12), int), 4)
+    for largest, verdict in ((4.4, Persistence.UNDERPOWERED), (0.0, Persistence.WASHED_OUT)):
+        found = persistence.retention(
+            ("pretrain", "sft"), scores, scores, [largest] * 2, 500, 0.95, np.random.default_rng(0)
+        )
+        assert [stage.gain.estimate for stage in found] == [0, 0]
+        assert verdicts.persistence(found[1].gain, found[1].retention, 0.1) is verdict
+
+
 def test_retention_of_one_seed_is_undefined():
     treated, control = (scores[:, :1] for scores in arms((1.0, 1.0)))
     found = persistence.retention(
-        ("pretrain", "sft"), treated, control, 500, 0.95, np.random.default_rng(0)
+        ("pretrain", "sft"), treated, control, [9.7] * 2, 500, 0.95, np.random.default_rng(0)
     )
     assert found[1].retention is None
     assert verdicts.persistence(found[1].gain, None, 0.2) is Persistence.UNDERPOWERED
@@ -129,6 +141,7 @@ def test_retention_refuses_arms_that_do_not_match():
             ("a", "b"),
             np.zeros((2, 3, 4)),
             np.zeros((2, 3, 5)),
+            [9.7] * 2,
             500,
             0.95,
             np.random.default_rng(0),

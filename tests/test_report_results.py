@@ -235,9 +235,20 @@ def test_an_undecided_study_says_what_it_would_take(tmp_path):
 def test_equality_at_the_floor_is_not_sold_as_a_finding(tmp_path):
     floor = {arm: dict.fromkeys(stages, -12.0) for arm, stages in LOGITS.items()}
     write_study(tmp_path, seeds=3, problems=8, logits=floor)
-    answer = assemble(read_study(tmp_path))["answers"]["Q1"]
-    assert answer["verdict"] == "equivalent"
+    results = assemble(read_study(tmp_path))
+    answer = results["answers"]["Q1"]
+    assert answer["verdict"] == "underpowered"
     assert "too hard for these models to show a difference" in answer["sentence"]
+    assert results["answers"]["Q2"]["verdict"] == "underpowered"
+    # 24 problems, none ever solved: an accuracy of 0.14 would show so in 1 of 40 studies
+    high = 1 - 0.025 ** (1 / 24)
+    assert answer["ci"] == pytest.approx([-high, high])
+    assert answer["mde"] > high
+    assert all(
+        row["ci"] == [0, pytest.approx(high)]
+        for row in results["summary"]
+        if row["metric"] == "accuracy"
+    )
 
 
 def test_a_half_finished_study_reports_what_is_there(whole, tmp_path):

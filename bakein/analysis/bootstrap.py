@@ -16,8 +16,9 @@ corrections 3, 5 and 10 seeds cover 94 to 97 % in both (91 % if the seeds' effec
 Legend: M quantities, S seeds, P problems, B draws.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -164,6 +165,28 @@ def mean_interval(
     scores = np.asarray(scores_SP, float)
     scores = scores[:, None] if scores.ndim == 1 else scores
     return draw(scores[None], resamples, rng).interval(level)
+
+
+def bounded(interval: Interval, cells: int, least: float, most: float) -> Interval:
+    """The interval of equal scores, of which resampling knows no spread, as wide as it has to be.
+
+    Where every answer was wrong, say, all draws are 0 and so would be the interval's width. But if
+    `cells` scores are all equal, up to 1 − ((1 − level)/2)^(1/cells) of all such scores may still
+    be others (Clopper and Pearson at the edge; at 95 %, 3.7/cells), as far off as scores can be.
+
+    Args:
+        interval: returned as it is where it has a width.
+        cells: scores that it was made of, seeds × problems.
+        least: the smallest score there can be.
+        most: the largest.
+    """
+    if not math.isclose(interval.low, interval.high, rel_tol=1e-9, abs_tol=1e-12):
+        return interval
+    others = 1 - ((1 - interval.level) / 2) ** (1 / cells)
+    low = interval.estimate - others * (interval.estimate - least)
+    high = interval.estimate + others * (most - interval.estimate)
+    se = (high - low) / 2 / stats.norm.ppf((1 + interval.level) / 2)
+    return replace(interval, low=low, high=high, problem_se=float(se))
 
 
 def minimum_detectable_effect(se: float, seeds: int, level: float) -> float:

@@ -29,6 +29,7 @@ def retention(
     stages: Sequence[str],
     treated_TSP: ArrayLike,
     control_TSP: ArrayLike,
+    largest_T: Sequence[float],
     resamples: int,
     level: float,
     rng: np.random.Generator,
@@ -39,6 +40,7 @@ def retention(
         stages: names in order, pretraining first.
         treated_TSP: scores of the treated arm; for metric 9 `passk.jeffreys_logit` of the counts.
         control_TSP: scores of the control; the same seeds and problems at each place.
+        largest_T: the largest difference of two scores that there can be; see `bootstrap.bounded`.
         resamples: bootstrap draws, at least 100.
         level: of the intervals, for instance 0.95.
         rng: the source of draws.
@@ -54,6 +56,10 @@ def retention(
         )
     draws = bootstrap.draw(treated - control, resamples, rng)
     return tuple(
-        StageGain(stage, draws.interval(level, t), draws.ratio(level, t, 0))
-        for t, stage in enumerate(stages)
+        StageGain(
+            stage,
+            bootstrap.bounded(draws.interval(level, t), treated[t].size, -largest, largest),
+            draws.ratio(level, t, 0),
+        )
+        for t, (stage, largest) in enumerate(zip(stages, largest_T, strict=True))
     )

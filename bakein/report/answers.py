@@ -6,13 +6,14 @@ of its Holm level. So a contrast listed for the reader's interest costs no quest
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from bakein.analysis import bootstrap, persistence, verdicts
 from bakein.report import sentences
-from bakein.report.metrics import metric_logits
+from bakein.report.metrics import metric_logit_limit, metric_logits
 from bakein.report.scores import Scores
 
 Row = dict[str, Any]
@@ -37,21 +38,17 @@ def judge_contrasts(
     primary = {contrast_key(row) for row in asked}
     judged = {}
     for family in (asked, [row for row in contrasts if contrast_key(row) not in primary]):
-        pairs = {contrast_key(row): _pair(row, scores, metrics) for row in family}
-        draws = {
-            key: bootstrap.draw((treated - control)[None], settings["resamples"], _rng(settings))
-            for key, (treated, control) in pairs.items()
-            if treated.size
-        }
-        p = {key: found.interval(settings["level"]).p_value for key, found in draws.items()}
+        found = {contrast_key(row): _difference(row, scores, metrics, settings) for row in family}
+        effects = {key: effect for key, effect in found.items() if effect is not None}
+        p = {key: effect.interval(settings["level"]).p_value for key, effect in effects.items()}
         p_holm, levels = bootstrap.holm(p), bootstrap.holm_levels(p, settings["level"])
-        for row in [*family, *(row for row in contrasts if contrast_key(row) in pairs)]:
+        for row in [*family, *(row for row in contrasts if contrast_key(row) in found)]:
             key = contrast_key(row)
             answer = {"unit": row["metric"], **_unmeasured()}
-            if key in draws:
-                interval = draws[key].interval(levels[key])
-                means = [float(side.mean()) for side in pairs[key]]
-                answer |= {"p": p[key], "p_holm": p_holm[key], **_judge(row, interval, means)}
+            if key in effects:
+                interval = effects[key].interval(levels[key])
+                judgement = _judge(row, interval, effects[key].means)
+                answer |= {"p": p[key], "p_holm": p_holm[key], **judgement}
             judged[*key, row["epsilon"]] = answer
     return judged
 
@@ -76,8 +73,10 @@ def judge_persistence(question: Row, scores: ScoresOf, settings: Row) -> Row:
         ]
         for arm in (question["treated"], question["control"])
     ]
+    logit = metric_logit_limit(scores[question["treated"], first], question["metric"])
+    largest = [_largest(question, stage, scores, 2 * logit) for stage in stages]
     gains = persistence.retention(
-        stages, *arms, settings["resamples"], settings["level"], _rng(settings)
+        stages, *arms, largest, settings["resamples"], settings["level"], _rng(settings)
     )
     for gain in gains:
         kept = None if gain.stage == first else gain.retention
@@ -111,15 +110,45 @@ def judge_persistence(question: Row, scores: ScoresOf, settings: Row) -> Row:
     }
 
 
-def _pair(row: Row, scores: ScoresOf, metrics: MetricsOf) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of the treated arm and of the control, over the seeds that both have finished."""
+@dataclass(frozen=True)
+class _Difference:
+    """Treated − control: draws, number of scores, the largest that can be, and both means."""
+
+    draws: bootstrap.Draws
+    cells: int
+    largest: float
+    means: tuple[float, float]
+
+    def interval(self, level: float) -> bootstrap.Interval:
+        found = self.draws.interval(level)
+        return bootstrap.bounded(found, self.cells, -self.largest, self.largest)
+
+
+def _difference(
+    row: Row, scores: ScoresOf, metrics: MetricsOf, settings: Row
+) -> _Difference | None:
+    """Over the seeds that both arms have finished; None where there is none."""
     seeds, stages = _common(row, [row["stage"]], scores)
     if not seeds or not stages:
-        return np.zeros((0, 0)), np.zeros((0, 0))
-    return tuple(
+        return None
+    treated_SP, control_SP = (
         _metric(metrics, arm, row)[scores[arm, row["stage"]].rows(seeds)]
         for arm in (row["treated"], row["control"])
     )
+    return _Difference(
+        bootstrap.draw((treated_SP - control_SP)[None], settings["resamples"], _rng(settings)),
+        treated_SP.size,
+        _largest(row, row["stage"], scores, 1.0),  # metrics are shares
+        (float(treated_SP.mean()), float(control_SP.mean())),
+    )
+
+
+def _largest(row: Row, stage: str, scores: ScoresOf, limit: float) -> float:
+    """The largest difference that there can be: `limit`, or 0 where the arms share their models."""
+    treated, control = (
+        {node.id for node in scores[row[side], stage].nodes} for side in ("treated", "control")
+    )
+    return 0.0 if treated == control else limit
 
 
 def _metric(metrics: MetricsOf, arm: str, row: Row) -> np.ndarray:
@@ -132,7 +161,7 @@ def _metric(metrics: MetricsOf, arm: str, row: Row) -> np.ndarray:
     return found[row["metric"]]
 
 
-def _judge(row: Row, interval: bootstrap.Interval, means: list[float]) -> Row:
+def _judge(row: Row, interval: bootstrap.Interval, means: tuple[float, float]) -> Row:
     verdict = str(verdicts.comparison(interval, row["epsilon"]))
     return {
         "effect": interval.estimate,

@@ -122,7 +122,8 @@ def _mean(values: list[float], settings: dict[str, Any]) -> bootstrap.Interval:
 
 
 def _limits(found: bootstrap.Interval) -> list[float] | None:
-    return [found.low, found.high] if found.seeds > 1 else None
+    """None with one seed, and where all seeds are equal: then nothing is known of their spread."""
+    return [found.low, found.high] if found.seeds > 1 and found.low < found.high else None
 
 
 def _rng(settings: dict[str, Any]) -> np.random.Generator:

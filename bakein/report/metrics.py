@@ -59,13 +59,22 @@ def metric_logits(scores: Scores, metric: str) -> np.ndarray:
     Raises:
       ValueError: the metric is no count (pass@k, maj@k).
     """
-    if metric in SAMPLED:
-        return passk.jeffreys_logit(SAMPLED[metric](scores), scores.samples)
-    if metric in ONCE:
-        return passk.jeffreys_logit(ONCE[metric](scores), 1)
-    raise ValueError(
-        f"metric {metric!r} has no logit per problem; allowed: {', '.join([*SAMPLED, *ONCE])}"
-    )
+    count = {**SAMPLED, **ONCE}.get(metric)
+    if count is None:
+        raise ValueError(
+            f"metric {metric!r} has no logit per problem; allowed: {', '.join([*SAMPLED, *ONCE])}"
+        )
+    return passk.jeffreys_logit(count(scores), _trials(scores, metric))
+
+
+def metric_logit_limit(scores: Scores, metric: str) -> float:
+    """The largest of such logits that there can be: of a problem that is always right."""
+    trials = _trials(scores, metric)
+    return float(passk.jeffreys_logit(trials, trials))
+
+
+def _trials(scores: Scores, metric: str) -> int:
+    return scores.samples if metric in SAMPLED else 1
 
 
 def _votes(scores: Scores, seed: int, k: int, rng: np.random.Generator) -> np.ndarray | None:

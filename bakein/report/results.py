@@ -126,8 +126,10 @@ def _summary(scores: dict[tuple[str, str], Scores], metrics: ByPlace, settings: 
                 settings["resamples"],
                 np.random.default_rng(settings["seed"]),
             )
+            cells = metrics[arm, stage][names[0]].size
             for index, name in enumerate(names):
-                intervals[name] = draws.interval(settings["level"], index)
+                interval = draws.interval(settings["level"], index)
+                intervals[name] = bootstrap.bounded(interval, cells, least=0.0, most=1.0)
         for name, score_SP in metrics[arm, stage].items():
             interval = intervals[name]
             rows.append(

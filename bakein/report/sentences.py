@@ -42,7 +42,7 @@ def comparison(row: dict[str, Any], verdict: str, effect: Interval, means: Seque
             f"After {row['stage']}, {treated} has {word} {metric} than {control}: {levels}, a "
             f"difference of {measured} over {plural(effect.seeds, 'paired seed')}."
         )
-    if verdict == "equivalent" and max(means) < row["epsilon"]:
+    if verdict in ("equivalent", "underpowered") and max(means) < row["epsilon"]:
         return (
             f"After {row['stage']}, {treated} and {control} both have {metric} close to 0 "
             f"({levels}): this evaluation is too hard for these models to show a difference "
