@@ -5,48 +5,66 @@ exit code 1 and one line; a programmer's mistake with its traceback.
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 # Imports that start jax stand inside the functions: `_prepare_jax` must come before them, and
 # `--help` should not wait for them.
 
 
+class _UsageError(Exception):
+    """Arguments that the command does not have."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, like every other mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError(f"{message}; see {self.prog} --help")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    arguments, overrides = _parser().parse_known_args(argv)
+    try:
+        arguments, rest = _parser().parse_known_args(argv)
+    except _UsageError as error:
+        return _fail(error, 2)
     _prepare_jax()
     from bakein.data.errors import DataError
-    from bakein.study.errors import ConfigError, WorkdirError
+    from bakein.report.records import RecordError
+    from bakein.study.errors import ConfigError
     from bakein.train.checkpoints import NoUsableCheckpoint
     from bakein.train.loop import NonFinite
 
     try:
-        return arguments.command(arguments, overrides)
-    except (ConfigError, DataError, WorkdirError, NoUsableCheckpoint) as error:
+        return arguments.command(arguments, rest)
+    except (ConfigError, DataError, RecordError, NoUsableCheckpoint, OSError) as error:
         return _fail(error, 2)
     except NonFinite as error:
         return _fail(error, 1)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        return _fail(error, 2)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print("bakein: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
 
 
 def _fail(error: BaseException, code: int) -> int:
+    text = str(error)
+    if isinstance(error, OSError) and error.errno and error.filename:
+        text = f"{error.filename}: {error.strerror}"
     where = "".join(f" [{note}]" for note in getattr(error, "__notes__", ()))
-    print(f"bakein: {' '.join(str(error).split())}{where}", file=sys.stderr)
+    print(f"bakein: {' '.join(text.split())}{where}", file=sys.stderr)
     return code
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="bakein", description="Is reasoning baked in during pretraining, or bolted on?"
+    parser = _Parser(
+        prog="bakein",
+        description="Is reasoning baked in during pretraining, or bolted on?",
+        allow_abbrev=False,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -55,18 +73,23 @@ def _parser() -> argparse.ArgumentParser:
         help="run a study, or what is left of it, and report",
         epilog="Every key of the study can be overridden: --config.seeds=3 "
         "--config.stages.pretrain.tokens=200_000",
+        allow_abbrev=False,
     )
     run.add_argument("experiment", help="FILE.py or FILE.py:ARG, which calls get_config(ARG)")
     run.add_argument("--workdir", type=Path, help="default: runs/NAME")
     run.add_argument("--dry-run", action="store_true", help="print the stages and what they cost")
     run.set_defaults(command=_run)
 
-    report = commands.add_parser("report", help="rebuild a report from its records alone")
+    report = commands.add_parser(
+        "report", help="rebuild a report from its records alone", allow_abbrev=False
+    )
     report.add_argument("workdir", type=Path)
     report.set_defaults(command=_report)
 
     data = commands.add_parser(
-        "data", help="write a source's documents as a TFDS data set (ArrayRecord)"
+        "data",
+        help="write a source's documents as a TFDS data set (ArrayRecord)",
+        allow_abbrev=False,
     )
     data.add_argument("experiment", help="FILE.py or FILE.py:ARG")
     data.add_argument("--source", required=True, help="its name in config.sources")
@@ -83,6 +106,8 @@ def _prepare_jax() -> None:
         # Small programs gain little from threads inside a matrix product. With one thread each,
         # several stages run side by side, and the numbers do not depend on the number of cores.
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    # Orbax logs an error, with its traceback, in each of its threads, and raises it besides.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
@@ -91,17 +116,21 @@ def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     from bakein.study.digest import plain
     from bakein.study.experiment import load_experiment
     from bakein.study.plan import show_plan
+    from bakein.study.progress import say
     from bakein.study.runner import make_plan, run_plan
     from bakein.study.workdir import Workdir
+
+    def warn(line: str) -> None:
+        say(f"bakein: {line}")
 
     config = load_experiment(arguments.experiment, overrides)
     study = resolve(config)
     workdir = Workdir(arguments.workdir or Path("runs") / study.name)
-    plan = make_plan(study, workdir, warn=lambda line: print(f"bakein: {line}", file=sys.stderr))
     if arguments.dry_run:
-        print(show_plan(plan))
+        print(show_plan(make_plan(study, workdir, warn)))
         return 0
     with workdir.open(study.name):
+        plan = make_plan(study, workdir, warn)
         if plan.todo:
             print(f"{len(plan.todo)} of {len(plan.dag.nodes)} stages to run in {workdir.path}")
         else:

@@ -2,7 +2,7 @@
 
 Nothing is tolerated silently. A missing stage is what a half-finished study looks like and is
 reported as missing; the torn last line of a stage that is still running is skipped and counted;
-anything else that is not as written is a `ValueError` that names the file and the line.
+anything else that is not as written is a `RecordError` that names the file and the line.
 """
 
 import json
@@ -12,6 +12,11 @@ from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
+
+
+class RecordError(ValueError):
+    """A record that is not as the runner writes it, told in one line with its file and line."""
+
 
 STUDY_KEYS = (
     "study",
@@ -97,7 +102,7 @@ def read_study(workdir: Path) -> Study:
     """Reads a work directory.
 
     Raises:
-      ValueError: a file is not as the runner writes it; the message names file and line.
+      RecordError: a file is not as the runner writes it; the message names file and line.
       OSError: a file cannot be read (a missing study.json among them).
     """
     path = workdir / "study.json"
@@ -131,9 +136,9 @@ def _read_object(path: Path) -> Record:
     try:
         value = json.loads(path.read_bytes())
     except ValueError as error:  # broken JSON and broken UTF-8 alike
-        raise ValueError(f"{path}: not JSON ({error})") from None
+        raise RecordError(f"{path}: not JSON ({error})") from None
     if not isinstance(value, dict):
-        raise ValueError(f"{path}: must hold a JSON object, holds {type(value).__name__}")
+        raise RecordError(f"{path}: must hold a JSON object, holds {type(value).__name__}")
     return value
 
 
@@ -151,9 +156,9 @@ def _read_lines(
         except ValueError as error:
             if not whole and not finished:
                 return tuple(records), 1
-            raise ValueError(f"{where}: not JSON ({error})") from None
+            raise RecordError(f"{where}: not JSON ({error})") from None
         if not isinstance(record, dict):
-            raise ValueError(f"{where}: a record must be a JSON object")
+            raise RecordError(f"{where}: a record must be a JSON object")
         check(record, where)
         records.append(record)
     return tuple(records), 0
@@ -187,7 +192,7 @@ def _check_evaluation(record: Record, where: str) -> None:
         _number(record, key, where, 0, 1)
     answers = record["answers"]
     if not isinstance(answers, dict) or not all(type(c) is int for c in answers.values()):
-        raise ValueError(f"{where}: key 'answers' must map each answer to its count")
+        raise RecordError(f"{where}: key 'answers' must map each answer to its count")
 
 
 def _check_sample(record: Record, where: str) -> None:
@@ -198,24 +203,24 @@ def _check_sample(record: Record, where: str) -> None:
     )
     for key in ("prompt", "completion", "answer"):
         if not isinstance(record[key], str):
-            raise ValueError(f"{where}: key {key!r} must be text, is {record[key]!r}")
+            raise RecordError(f"{where}: key {key!r} must be text, is {record[key]!r}")
     if not isinstance(record["steps"], list):
-        raise ValueError(f"{where}: key 'steps' must be a list")
+        raise RecordError(f"{where}: key 'steps' must be a list")
 
 
 def _require(record: Any, keys: tuple[str, ...], where: str) -> None:
     if not isinstance(record, dict):
-        raise ValueError(f"{where}: must be a JSON object")
+        raise RecordError(f"{where}: must be a JSON object")
     for key in keys:
         if key not in record:
-            raise ValueError(f"{where}: key {key!r} is missing")
+            raise RecordError(f"{where}: key {key!r} is missing")
 
 
 def _number(record: Record, key: str, where: str, low: float, high: float | None) -> None:
     _require(record, (key,), where)
     value = record[key]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{where}: key {key!r} must be a number, is {value!r}")
+        raise RecordError(f"{where}: key {key!r} must be a number, is {value!r}")
     if not (value >= low and (high is None or value <= high)):  # false for NaN as well
         bound = f"at least {low}" if high is None else f"between {low} and {high}"
-        raise ValueError(f"{where}: key {key!r} must be {bound}, is {value!r}")
+        raise RecordError(f"{where}: key {key!r} must be {bound}, is {value!r}")

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from bakein.data.prompts import encode_prompts
 from bakein.data.tokenizers import Tokenizer
@@ -74,7 +75,8 @@ def make_update(decoder: Any, tx: Any, config: PolicyConfig) -> Update:
         batch = learner_batch(tokens_BP, segments_BP, rollout, advantages_B)
         if config.kl_coefficient > 0:
             batch["ref_logprobs"] = learner_logprobs(decoder, reference, batch, config.temperature)
-        return step(state, batch)
+        state, metrics = step(state, batch)
+        return state, {**metrics, "param_norm": optax.tree.norm(state.params)}
 
     return update
 

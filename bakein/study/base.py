@@ -243,7 +243,7 @@ def evaluation(**keys: Any) -> ConfigDict:
             "samples": 64,  # completions of each at temperature 1
             "k": (1, 2, 4, 8, 16, 32, 64),  # of pass@k; none may exceed `samples`
             "max_new_tokens": 24,
-            "rows": 1024,  # completions drawn at once
+            "rows": 256,  # completions drawn at once; more are slower on a CPU, faster on a GPU
             "shown": 2,  # problems per level whose completions the report shows
             "recall": "",  # world whose facts are asked for, what reasoning might displace; "" none
             "facts": 0,  # how many of them

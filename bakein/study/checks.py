@@ -1,8 +1,9 @@
 """What no group can tell alone: names that must exist, numbers that must fit together."""
 
+import math
 from typing import Any
 
-from bakein.study.errors import ConfigError, unknown
+from bakein.study.errors import ConfigError, naming, unknown
 from bakein.study.schema import (
     PersistenceConfig,
     RLConfig,
@@ -49,10 +50,12 @@ def check_study(study: Study) -> None:
         require(f"config.questions.{name}.stages", stages, bool(stages), "at least one stage")
     for name, contrast in study.contrasts.items():
         _check_contrast(f"config.contrasts.{name}", contrast, (contrast.stage,), study)
-    try:
+    bootstrap, path = study.bootstrap, "config.bootstrap"
+    require(f"{path}.resamples", bootstrap.resamples, bootstrap.resamples >= 1, "at least 1")
+    require(f"{path}.level", bootstrap.level, 0 < bootstrap.level < 1, "above 0 and below 1")
+    require(f"{path}.seed", bootstrap.seed, bootstrap.seed >= 0, "0 or more")
+    with naming("config"):
         study.model_config(vocab_size=8)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"config.model: {error}") from error
 
 
 def _check_tokenizer(study: Study) -> None:
@@ -93,10 +96,8 @@ def _check_evaluation(study: Study) -> None:
     require(f"{path}.k", e.k, bool(e.k), "at least one number")
     for k in e.k:
         require(f"{path}.k", k, 1 <= k <= e.samples, f"1 to {e.samples}, the samples drawn")
-    try:
-        e.sampling  # noqa: B018 - its own checks
-    except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    with naming(path):
+        _ = e.sampling
 
 
 def _check_supervised(path: str, stage: SupervisedConfig, study: Study) -> None:
@@ -105,7 +106,7 @@ def _check_supervised(path: str, stage: SupervisedConfig, study: Study) -> None:
         for name, value in getattr(data, group).items():
             if name not in study.sources:
                 raise unknown(f"{path}.data.{group}", name, study.sources)
-            require(f"{path}.data.{group}.{name}", value, value >= 0, "0 or more")
+            require(f"{path}.data.{group}.{name}", value, 0 <= value < math.inf, "0 or more")
     require(f"{path}.data.rate", data.rate, 0 <= data.rate <= 1, "0 to 1")
     for key in ("tokens", "batch", "shards", "accumulation", "log_every", "save_every"):
         require(f"{path}.{key}", getattr(stage, key), getattr(stage, key) >= 1, "at least 1")
@@ -146,7 +147,10 @@ def _check_rl(path: str, stage: RLConfig, study: Study) -> None:
         f"{path}.group", stage.group, stage.group >= 2, "at least 2: advantages compare a group"
     )
     require(f"{path}.curve_every", stage.curve_every, stage.curve_every >= 0, "0 (none) or more")
-    require(f"{path}.temperature", stage.temperature, stage.temperature > 0, "above 0")
+    for key in ("curve_problems", "curve_samples") if stage.curve_every else ():
+        require(f"{path}.{key}", getattr(stage, key), getattr(stage, key) >= 1, "at least 1")
+    with naming(path):
+        _ = stage.policy, stage.sampler
     rows, parts = stage.prompts * stage.group, stage.minibatches * stage.accumulation
     require(
         f"{path}.minibatches",
@@ -160,10 +164,13 @@ def _check_contrast(path: str, question, stages: tuple[str, ...], study: Study) 
     for key in ("treated", "control"):
         if getattr(question, key) not in study.arms:
             raise unknown(f"{path}.{key}", getattr(question, key), study.arms)
+    require(
+        f"{path}.treated", question.treated, question.treated != question.control, "another arm"
+    )
     known_stages = next(iter(study.arms.values()))
     for stage in stages:
         if stage not in known_stages:
-            raise unknown(f"{path}.stage", stage, known_stages)
+            raise unknown(f"{path}: stage", stage, known_stages)
     levels = study.worlds[study.evaluation.world].levels
     metrics = (
         *_METRICS,

@@ -4,15 +4,17 @@ Every mistake that can be seen before training is found here or in `checks`, and
 """
 
 import dataclasses
+import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from bakein.model import ModelConfig
 from bakein.study.checks import check_study, require
-from bakein.study.errors import ConfigError, unknown
+from bakein.study.errors import ConfigError, naming, unknown
 from bakein.study.schema import (
     BootstrapConfig,
     ComparisonConfig,
@@ -49,9 +51,13 @@ def resolve(config: ConfigDict) -> Study:
     for key in known:
         if key not in config:
             raise ConfigError(f"config: {key} is missing; begin with base.study(...)")
-    require("config.seeds", config.seeds, config.seeds >= 1, "at least 1")
-    require("config.first_seed", config.first_seed, config.first_seed >= 0, "0 or more")
-    require("config.workers", config.workers, config.workers >= 0, "0 (choose) or more")
+    for key, least in (("seeds", 1), ("first_seed", 0), ("seed", 0), ("workers", 0)):
+        value = _value(f"config.{key}", config[key], int)
+        require(f"config.{key}", value, value >= least, f"at least {least}")
+    for path, group in (("stages", config.stages), ("arms", config.arms), ("name", [config.name])):
+        for name in group:
+            ok = isinstance(name, str) and re.fullmatch(r"[\w+=@-]+", name)
+            require(f"config.{path}", name, bool(ok), "made of letters, digits and _+=@-")
     worlds = {name: _world(f"config.worlds.{name}", g) for name, g in config.worlds.items()}
     sources = {
         name: _of_kind(f"config.sources.{name}", group, _SOURCES)
@@ -62,7 +68,7 @@ def resolve(config: ConfigDict) -> Study:
         seed=config.seed,
         members=tuple(range(config.first_seed, config.first_seed + config.seeds)),
         workers=config.workers,
-        model=config.model.to_dict(),
+        model=_values("config.model", config.model, ModelConfig, without={"vocab_size"}),
         mesh=_read("config.mesh", config.mesh, MeshConfig),
         tokenizer=_read("config.tokenizer", config.tokenizer, TokenizerConfig),
         worlds=worlds,
@@ -85,26 +91,33 @@ def resolve(config: ConfigDict) -> Study:
 
 def _read(path: str, group: Any, cls: type) -> Any:
     """A frozen dataclass from a group of the same keys, each of the declared type."""
+    with naming(path):
+        return cls(**_values(path, group, cls))
+
+
+def _values(path: str, group: Any, cls: type, without: Set[str] = frozenset()) -> dict[str, Any]:
+    """The fields of a dataclass from a group of the same keys."""
     if not isinstance(group, ConfigDict):
         raise ConfigError(f"{path} is {group!r}; it must be a group of keys")
     hints = typing.get_type_hints(cls)
+    known = [field.name for field in dataclasses.fields(cls) if field.name not in without]
     for key in group:
-        if key not in hints:
-            raise unknown(path, key, hints)
-    values = {}
-    for field in dataclasses.fields(cls):
-        if field.name not in group:
-            raise ConfigError(f"{path}.{field.name} is missing")
-        values[field.name] = _value(f"{path}.{field.name}", group[field.name], hints[field.name])
-    try:
-        return cls(**values)
-    except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        if key not in known:
+            raise unknown(path, key, known)
+    for key in known:
+        if key not in group:
+            raise ConfigError(f"{path}.{key} is missing")
+    return {key: _value(f"{path}.{key}", group[key], hints[key]) for key in known}
 
 
 def _value(path: str, value: Any, hint: Any) -> Any:
     """`value` as the declared type; ints pass for floats, and nothing else for anything else."""
     origin = typing.get_origin(hint)
+    if origin is types.UnionType:
+        kinds = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
+        if value is None or isinstance(value, tuple(kinds)):
+            return value
+        return _value(path, value, kinds[0])
     if dataclasses.is_dataclass(hint):
         return _read(path, value, hint)
     if origin in (Callable, typing.get_origin(Callable[..., Any])):
@@ -148,10 +161,8 @@ def _world(path: str, group: ConfigDict) -> Any:
     for name, field in known.items():
         if name not in fields and field.default is field.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{path}.{name} is missing; {group.make.__name__} declares it")
-    try:
+    with naming(path):
         return group.make(**fields)
-    except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from error
 
 
 def _arms(config: ConfigDict) -> dict[str, dict[str, StageConfig]]:
@@ -160,14 +171,14 @@ def _arms(config: ConfigDict) -> dict[str, dict[str, StageConfig]]:
         raise ConfigError("config.stages: none; a study needs at least one stage")
     if not config.arms:
         raise ConfigError("config.arms: none; a study needs at least one arm (base.arm())")
-    order = _parents_first(config.stages)
     arms = {}
     for arm, overrides in config.arms.items():
         stages = config.stages.copy_and_resolve_references()
-        _override(f"config.arms.{arm}", stages, overrides)
+        with stages.ignore_type():  # `_value` checks types, and says more
+            _override(f"config.arms.{arm}", stages, overrides)
         arms[arm] = {
             name: _of_kind(f"config.stages.{name} (arm {arm})", stages[name], _STAGES)
-            for name in order
+            for name in _parents_first(stages)
         }
     return arms
 
@@ -178,11 +189,8 @@ def _override(path: str, target: ConfigDict, overrides: ConfigDict) -> None:
             raise unknown(path, key, target)
         if isinstance(value, ConfigDict) and isinstance(target[key], ConfigDict):
             _override(f"{path}.{key}", target[key], value)
-            continue
-        try:
+        else:
             target[key] = value
-        except TypeError as error:
-            raise ConfigError(f"{path}.{key} is {value!r}; {error}") from error
 
 
 def _parents_first(stages: ConfigDict) -> list[str]:

@@ -1,7 +1,8 @@
-"""What a user got wrong, said in one line."""
+"""What a user got wrong, said in one line; and what stops a stage without being wrong."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class ConfigError(ValueError):
@@ -9,11 +10,22 @@ class ConfigError(ValueError):
 
 
 class WorkdirError(OSError):
-    """The work directory cannot be used: not writable, locked, or another study's."""
+    """The work directory cannot be used: not writable, locked, damaged, or another study's."""
 
 
-class StageError(RuntimeError):
-    """A stage could not be finished; the message names it and says why."""
+class Stopped(Exception):
+    """Another stage failed or the user interrupted; this one stops at its next record."""
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Turns another room's `ValueError` into a `ConfigError` that names the key."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def unknown(what: str, given: str, known: Iterable[str]) -> ConfigError:

@@ -2,12 +2,14 @@
 
 import importlib.util
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from bakein.data.errors import DataError
 from bakein.study.errors import ConfigError, unknown
 
 
@@ -28,16 +30,27 @@ def load_experiment(experiment: str, overrides: Sequence[str]) -> ConfigDict:
     path = Path(name)
     if not path.is_file():
         raise ConfigError(f"experiment {name}: there is no such file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module_name = f"experiment.{path.stem}"  # which no installed module has
+    spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"experiment {name}: it must be a Python file (.py)")
     module = importlib.util.module_from_spec(spec)
     # Registered, so that functions and classes of the file can be found by their module.
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise ConfigError(f"experiment {name}: it must define get_config(arg=None)")
-    config = module.get_config(argument or None)
+    sys.modules[module_name] = module
+    if str(path.parent) not in sys.path:  # as for a script: it may import its neighbours
+        sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+        if not hasattr(module, "get_config"):
+            raise ConfigError(f"experiment {name}: it must define get_config(arg=None)")
+        config = module.get_config(argument or None)
+    except (ConfigError, DataError):
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [f":{f.lineno}" for f in frames if Path(f.filename).resolve() == path.resolve()]
+        place = lines[-1] if lines else ""
+        raise ConfigError(f"experiment {name}{place}: {type(error).__name__}: {error}") from error
     if not isinstance(config, ConfigDict):
         raise ConfigError(f"experiment {name}: get_config must return a ConfigDict")
     return apply_overrides(config, overrides)

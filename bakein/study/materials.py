@@ -10,11 +10,12 @@ from bakein.data.documents import text_documents, world_documents
 from bakein.data.files import read_jsonl, read_text
 from bakein.data.ledger import add_ledgers, subtract_ledgers
 from bakein.data.mixture import Mixture
+from bakein.data.packing import Packing
 from bakein.data.sources import Source, fingerprint
 from bakein.data.tokenizers import CharTokenizer, Tokenizer, train_bpe
 from bakein.data.worlds.world import Document, Problem
 from bakein.study.digest import digest, seed_of
-from bakein.study.errors import ConfigError
+from bakein.study.errors import naming
 from bakein.study.schema import (
     DataConfig,
     EvaluationConfig,
@@ -106,15 +107,14 @@ class Materials:
         """
         names = [*config.data.background, *config.data.share]
         seeds = {n: seed_of(self._study.seed, "member", member, stage, "data", n) for n in names}
-        return {
-            name: Source(
-                documents=self._documents(name, config.data, seeds[name]),
-                tokenizer=self.tokenizer,
-                mask_prompt=config.data.mask_prompt,
-                seed=seeds[name],
-            )
-            for name in names
-        }
+        sources = {}
+        for name in names:
+            with naming(f"config.sources.{name}"):
+                documents = self._documents(name, config.data, seeds[name])
+                sources[name] = Source(
+                    documents, self.tokenizer, config.data.mask_prompt, seeds[name]
+                )
+        return sources
 
     def prompts(self, stage: str, config: RLConfig, member: int) -> Sequence[Problem]:
         """The training problems of an RL stage, for one member."""
@@ -124,31 +124,47 @@ class Materials:
     def test_problems(self, config: EvaluationConfig) -> list[Problem]:
         """The frozen problems: the same for every stage, arm and member."""
         seed = seed_of(self._study.seed, "evaluation")
-        return self._study.worlds[config.world].test(config.problems, seed)
+        with naming("config.evaluation.problems"):
+            return self._study.worlds[config.world].test(config.problems, seed)
 
     def curve_problems(self, config: RLConfig) -> list[Problem]:
         """The held-out problems of an RL curve: the same for every arm and member."""
         seed = seed_of(self._study.seed, "curve")
-        return self._study.worlds[config.world].test(config.curve_problems, seed)
+        with naming("curve_problems"):
+            return self._study.worlds[config.world].test(config.curve_problems, seed)
 
     def facts(self, config: EvaluationConfig) -> list[Problem]:
         """The facts that are asked for."""
         if not config.recall:
             return []
         seed = seed_of(self._study.seed, "facts")
-        return self._study.worlds[config.recall].test(config.facts, seed)
+        with naming("config.evaluation.facts"):
+            return self._study.worlds[config.recall].test(config.facts, seed)
 
     # --- identity
 
     def fingerprint(self, stage: str, config: StageConfig | EvaluationConfig, member: int) -> str:
-        """Digest of what a stage reads: its first documents, or its problems."""
+        """Digest of what a stage reads: its first documents, or its problems and their verifier."""
         if isinstance(config, SupervisedConfig):
             return fingerprint(self.sources(stage, config, member))
+        verifier = type(self._study.worlds[config.world])
         if isinstance(config, RLConfig):
             problems = self.prompts(stage, config, member)
             first = [problems[i] for i in range(min(64, len(problems)))]
-            return digest([first, self.curve_problems(config) if config.curve_every else []])
-        return digest([self.test_problems(config), self.facts(config)])
+            held_out = self.curve_problems(config) if config.curve_every else []
+            return digest([verifier, first, held_out])
+        recall = type(self._study.worlds[config.recall]) if config.recall else None
+        return digest([verifier, self.test_problems(config), recall, self.facts(config)])
+
+
+def packing(stage: str, config: SupervisedConfig) -> Packing:
+    """The shape of a stage's batches.
+
+    Raises:
+        ConfigError: its numbers do not fit.
+    """
+    with naming(f"config.stages.{stage}"):
+        return Packing(config.batch, config.length, config.fill, config.shards)
 
 
 def mixture(stage: str, config: SupervisedConfig) -> Mixture:
@@ -157,11 +173,9 @@ def mixture(stage: str, config: SupervisedConfig) -> Mixture:
     Raises:
         ConfigError: the shares or the schedule do not fit.
     """
-    try:
+    with naming(f"config.stages.{stage}.data"):
         phases = config.data.schedule(config.data.share, config.tokens)
         return Mixture(background=config.data.background, phases=tuple(phases))
-    except ValueError as error:
-        raise ConfigError(f"config.stages.{stage}.data: {error}") from error
 
 
 def describe(before: dict[str, Any], after: dict[str, Any]) -> str:

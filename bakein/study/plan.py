@@ -1,7 +1,7 @@
 """What a run would do, as text: the tree of stages, what is done, what is shared, what it costs."""
 
 from bakein.study.runner import Plan
-from bakein.study.stages import work_of
+from bakein.study.shop import work_of
 
 
 def show_plan(plan: Plan) -> str:

@@ -12,13 +12,10 @@ class Programs:
         """Begins empty."""
         self._lock = threading.Lock()
         self._programs: dict[Hashable, Any] = {}
-        self._locks: dict[Hashable, threading.Lock] = {}
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """The program of a key; the first who asks makes it."""
         with self._lock:
-            lock = self._locks.setdefault(key, threading.Lock())
-        with lock:
             if key not in self._programs:
                 self._programs[key] = make()
             return self._programs[key]

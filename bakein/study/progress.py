@@ -6,6 +6,11 @@ import threading
 from tqdm import tqdm
 
 
+def say(line: str) -> None:
+    """Prints a line on standard error without breaking a bar that may stand there."""
+    tqdm.write(line, file=sys.stderr)
+
+
 class Progress:
     """One bar over all the work of a run, in per cent of its FLOPs; safe to use from threads."""
 
@@ -49,11 +54,6 @@ class Progress:
             self._running.pop(id, None)
             self._finished += 1
             self._draw()
-
-    def say(self, line: str) -> None:
-        """Prints a line on standard error without breaking the bar."""
-        with self._lock:
-            tqdm.write(line, file=sys.stderr)
 
     def close(self) -> None:
         """Removes the bar."""

@@ -19,20 +19,18 @@ from bakein.data.prompts import encode_prompts
 from bakein.model import abstract_params
 from bakein.study.dag import Dag, Node, build_dag
 from bakein.study.digest import plain
-from bakein.study.errors import ConfigError
-from bakein.study.materials import Materials, mixture
+from bakein.study.errors import Stopped, naming
+from bakein.study.files import write_json
+from bakein.study.materials import Materials, mixture, packing
 from bakein.study.programs import Programs
 from bakein.study.progress import Progress
 from bakein.study.schema import Study, SupervisedConfig
-from bakein.study.stages import Shop, run_node, work_of
-from bakein.study.workdir import Workdir, write_json
+from bakein.study.shop import Shop, work_of
+from bakein.study.stages import run_node
+from bakein.study.workdir import Workdir
 
 _MOST_WORKERS = 4
 _VERSIONS = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
-
-
-class Stopped(Exception):
-    """Another stage failed or the user interrupted; this one stops at its next record."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,46 +57,39 @@ def make_plan(study: Study, workdir: Workdir, warn: Callable[[str], None]) -> Pl
     Raises:
         ConfigError: a batch does not fit the mesh, or a prompt the rows.
         DataError: a file or a world cannot be used.
+        WorkdirError: a file of the work directory is damaged.
     """
     materials = Materials(study)
-    try:
+    model = study.model_config(materials.tokenizer.vocab_size)
+    with naming("config.mesh"):
         mesh = mesh_lib.make_mesh(**dataclasses.asdict(study.mesh))
-        model = study.model_config(materials.tokenizer.vocab_size)
         mesh_lib.logical_sharding(mesh, abstract_params(model))
-    except ValueError as error:
-        raise ConfigError(f"config.mesh: {error}") from error
     _check_fit(study, materials, mesh)
     dag = build_dag(study, materials)
-    shop = Shop(study, dag, materials, workdir, mesh, Programs(), threading.Lock(), warn)
+    locks = threading.Lock(), threading.RLock()
+    shop = Shop(study, dag, materials, workdir, mesh, Programs(), *locks, warn)
     todo = tuple(node for node in dag.nodes.values() if not shop.folder(node.id).finished)
     return Plan(shop, todo)
 
 
 def _check_fit(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> None:
     """What depends on the devices and on the data."""
-
-    def divisible(path: str, rows: int) -> None:
-        try:
-            mesh_lib.check_divisible(mesh, path, rows)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
-
-    divisible("config.evaluation.rows", study.evaluation.rows)
+    with naming("config.evaluation"):
+        mesh_lib.check_divisible(mesh, "rows", study.evaluation.rows)
     for stages in study.arms.values():
         for name, stage in stages.items():
-            path = f"config.stages.{name}"
-            if isinstance(stage, SupervisedConfig):
-                divisible(f"{path}.batch / accumulation", stage.batch // stage.accumulation)
-                mixture(name, stage)
-            else:
-                micro = stage.minibatches * stage.accumulation
-                divisible(f"{path}.prompts * group", stage.prompts * stage.group // micro)
-                first = materials.prompts(name, stage, study.members[0])
-                sample = [first[i].prompt for i in range(min(256, len(first)))]
-                try:
-                    encode_prompts(materials.tokenizer, sample, stage.prompt_length)
-                except ValueError as error:
-                    raise ConfigError(f"{path}.prompt_length: {error}") from error
+            with naming(f"config.stages.{name}"):
+                if isinstance(stage, SupervisedConfig):
+                    rows = stage.batch // stage.accumulation
+                    mesh_lib.check_divisible(mesh, "batch / accumulation", rows)
+                    mixture(name, stage).shard(packing(name, stage).shards - 1, stage.shards)
+                    continue
+                rows = stage.prompts * stage.group // (stage.minibatches * stage.accumulation)
+                mesh_lib.check_divisible(mesh, "prompts * group / minibatches / accumulation", rows)
+                problems = materials.prompts(name, stage, study.members[0])
+                first = [problems[i].prompt for i in range(min(256, len(problems)))]
+                with naming(f"config.stages.{name}.prompt_length"):
+                    encode_prompts(materials.tokenizer, first, stage.prompt_length)
 
 
 def run_plan(plan: Plan, config: Mapping[str, Any], rules: str) -> None:
@@ -132,25 +123,27 @@ def _workers(plan: Plan) -> int:
 
 def _walk(plan: Plan, progress: Progress) -> None:
     """Runs every node once its parent is finished, several at a time."""
-    stop = threading.Event()
+    workers, stop = _workers(plan), threading.Event()
     waiting = {node.id: node for node in plan.todo}
-    running: dict[concurrent.futures.Future, Node] = {}
-    with concurrent.futures.ThreadPoolExecutor(_workers(plan)) as pool:
+    running: dict[concurrent.futures.Future, str] = {}
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         try:
             while waiting or running:
-                for node in list(waiting.values()):
-                    busy = {n.id for n in running.values()} | set(waiting)
-                    if len(running) < pool._max_workers and node.parent not in busy:
-                        del waiting[node.id]
-                        running[pool.submit(_run_one, node, plan.shop, progress, stop)] = node
+                unfinished = {*waiting, *running.values()}
+                ready = [node for node in waiting.values() if node.parent not in unfinished]
+                for node in ready[: workers - len(running)]:
+                    del waiting[node.id]
+                    running[pool.submit(_run_one, node, plan.shop, progress, stop)] = node.id
                 done, _ = concurrent.futures.wait(
                     running, return_when=concurrent.futures.FIRST_COMPLETED
                 )
                 for future in done:
                     del running[future]
                     future.result()
-        except BaseException:
+        except BaseException as error:
             stop.set()
+            if isinstance(error, KeyboardInterrupt):
+                plan.shop.warn("interrupted; waiting for the running stages to stop")
             raise
 
 
@@ -162,9 +155,9 @@ def _run_one(node: Node, shop: Shop, progress: Progress, stop: threading.Event) 
             raise Stopped
         progress.update(node.id, share * work)
 
-    report(0.0)
     progress.start(node.id, node.name)
     try:
+        report(0.0)
         run_node(node, shop, report)
     except Stopped:
         return

@@ -5,9 +5,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bakein.data.schedules import Phase
+from bakein.data.tokenizers import EOS, PAD
 from bakein.evals.evaluate import EvalConfig
 from bakein.model import ModelConfig
+from bakein.rl.rollout import SamplerConfig
+from bakein.rl.step import PolicyConfig
 from bakein.train.optimizer import OptimizerConfig
+
+
+def _part(config: Any, cls: type) -> Any:
+    """A dataclass from the fields of the same names."""
+    return cls(**{field.name: getattr(config, field.name) for field in dataclasses.fields(cls)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +129,23 @@ class RLConfig:
     log_every: int
     save_every: int
 
+    @property
+    def policy(self) -> PolicyConfig:
+        """The learner's part."""
+        return _part(self, PolicyConfig)
+
+    @property
+    def sampler(self) -> SamplerConfig:
+        """How completions are drawn to learn from."""
+        return SamplerConfig(
+            self.max_new_tokens, self.temperature, self.top_k, self.top_p, EOS, PAD
+        )
+
+    @property
+    def curve_sampler(self) -> SamplerConfig:
+        """How completions are drawn for the RL curve: as in the frozen evaluation."""
+        return SamplerConfig(self.max_new_tokens, 1.0, 0, 1.0, EOS, PAD)
+
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
@@ -139,8 +164,7 @@ class EvaluationConfig:
     @property
     def sampling(self) -> EvalConfig:
         """The part that `bakein.evals` reads."""
-        names = [field.name for field in dataclasses.fields(EvalConfig)]
-        return EvalConfig(**{name: getattr(self, name) for name in names})
+        return _part(self, EvalConfig)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,100 +1,14 @@
-"""The work directory: where everything of a run stands, written so that a kill loses nothing."""
+"""The work directory: where everything of a run stands, held by one process at a time."""
 
 import contextlib
 import fcntl
-import json
-import os
 import pathlib
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from tensorboardX import SummaryWriter
-
 from bakein.study.errors import WorkdirError
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Replaces a file atomically: a reader sees the old text or the new one, never a part."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Replaces a JSON file atomically."""
-    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
-
-
-def read_json(path: pathlib.Path) -> Any:
-    """Reads JSON.
-
-    Raises:
-        WorkdirError: the file is there and broken.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise WorkdirError(f"{path} is damaged ({error}); delete it and run again") from error
-
-
-class Records:
-    """An append-only file of JSON lines, and the same numbers as TensorBoard events.
-
-    When a stage resumes, both are cut back to the restored step.
-    """
-
-    def __init__(self, path: pathlib.Path, board: pathlib.Path):
-        """Names the files; nothing is read or written yet.
-
-        Args:
-            path: the file of lines.
-            board: folder of the TensorBoard events.
-        """
-        self._path = path
-        self._board = board
-        self._events: SummaryWriter | None = None
-
-    def append(self, records: list[dict[str, Any]]) -> None:
-        """Adds lines at the end and hands them to the operating system."""
-        if not records:
-            return
-        text = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        self._show(records)
-
-    def keep_until(self, step: int) -> None:
-        """Drops the lines of steps after `step`, and a last line that was not written whole."""
-        shutil.rmtree(self._board, ignore_errors=True)
-        if not self._path.exists():
-            return
-        whole, _, _ = self._path.read_text(encoding="utf-8").rpartition("\n")
-        kept = [line for line in whole.splitlines() if json.loads(line)["step"] <= step]
-        write_text(self._path, "".join(f"{line}\n" for line in kept))
-        self._show([json.loads(line) for line in kept])
-
-    def close(self) -> None:
-        """Writes out the events."""
-        if self._events is not None:
-            self._events.close()
-            self._events = None
-
-    def _show(self, records: list[dict[str, Any]]) -> None:
-        if self._events is None:
-            self._events = SummaryWriter(str(self._board), write_to_disk=True)
-        for record in records:
-            for name, value in record.items():
-                if name != "step":
-                    self._events.add_scalar(name, value, record["step"])
+from bakein.study.files import json_lines, read_json, write_json, write_text
+from bakein.study.records import Records
 
 
 class StageDir:
@@ -103,6 +17,7 @@ class StageDir:
     Attributes:
         path: the folder.
         records: metrics by step.
+        checkpoints: path of the checkpoints.
     """
 
     def __init__(self, path: pathlib.Path, board: pathlib.Path):
@@ -131,8 +46,7 @@ class StageDir:
 
     def write_lines(self, name: str, lines: list[dict[str, Any]]) -> None:
         """Replaces a file of JSON lines, atomically."""
-        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-        write_text(self.path / name, text)
+        write_text(self.path / name, json_lines(lines))
 
 
 class Workdir:
@@ -154,6 +68,8 @@ class Workdir:
     def open(self, study: str) -> Iterator[None]:
         """Makes the folder if need be and holds it against a second process.
 
+        The operating system drops the lock with the process, however that ends.
+
         Args:
             study: name of the study that it must belong to.
 
@@ -170,7 +86,7 @@ class Workdir:
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 raise WorkdirError(
                     f"work directory {self.path} is in use by another process"
                 ) from error

@@ -1,13 +1,17 @@
 """Checkpoints: state, data position and step in one atomic directory, verified when read back.
 
 Orbax writes them. It has no checksum on values, so a flipped bit would load in silence: each
-checkpoint therefore carries a checksum of every array, computed on the devices and the same on
-every mesh, and a checkpoint that does not match is passed over for the one before it.
+checkpoint therefore carries a checksum of its arrays, computed on the devices and the same on
+every mesh, and of the data's position; one that does not match is passed over for the one before.
 """
 
 import contextlib
+import json
+import os
 import pathlib
+import re
 import shutil
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -50,11 +54,9 @@ def _leaf_checksum(leaf: jax.Array) -> jax.Array:
     return jnp.sum(bits * (2 * index + 1), dtype=jnp.uint32)
 
 
-def abstract_of(shapes: Tree, shardings: Tree) -> Tree:
-    """Shape, dtype and sharding of every leaf: what `Checkpoints.restore` is told to make."""
-    return jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
-    )
+def _position_checksum(data: Any) -> int:
+    """A 32-bit checksum over a grain iterator's state, which is JSON."""
+    return zlib.crc32(json.dumps(data.get_state(), sort_keys=True).encode())
 
 
 class Checkpoints:
@@ -91,30 +93,34 @@ class Checkpoints:
         """Writes one checkpoint, atomically, and drops all but the newest `KEEP`.
 
         Args:
-            step: its number; one that exists already is replaced (it did not pass its checksum).
+            step: its number, above those of the checkpoints there are.
             state: global arrays.
             data: the grain iterator whose position belongs to the state, or None.
 
         Raises:
             OSError: the disk is full or not writable.
         """
-        items = {
-            "params": state.params,
-            "optimizer": {"step": state.step, "opt_state": state.opt_state},
-        }
+        items = _items(state)
         sums = {name: checksum(item) for name, item in items.items()}
-        position = {} if data is None else {"data": data}
+        if data is not None:
+            items["data"] = data
+            sums["data"] = _position_checksum(data)
         keep = ocp.training.preservation_policies.LatestN(KEEP)
-        with (
-            self._lock,
-            ocp.training.Checkpointer(self.path, preservation_policy=keep) as checkpointer,
-        ):
-            checkpointer.save_checkpointables(
-                step, {**items, **position, "checksums": sums}, overwrite=step in self.steps()
-            )
+        try:
+            with (
+                self._lock,
+                ocp.training.Checkpointer(self.path, preservation_policy=keep) as checkpointer,
+            ):
+                checkpointer.save_checkpointables(step, {**items, "checksums": sums})
+        except ValueError as error:  # how the layer under orbax says what the system said
+            code = re.search(r"os_error_code='(\d+)'", str(error))
+            if code is None:
+                raise
+            number = int(code[1])
+            raise OSError(number, os.strerror(number), str(self.path / str(step))) from error
 
     def restore(self, abstract: TrainState, data: Any) -> tuple[int, TrainState] | None:
-        """Reads the newest checkpoint that is whole, and deletes the damaged ones after it.
+        """Reads the newest checkpoint that is whole, and deletes damaged ones after it.
 
         Args:
             abstract: `jax.ShapeDtypeStruct` leaves with shardings.
@@ -126,52 +132,52 @@ class Checkpoints:
         Raises:
             NoUsableCheckpoint: there are checkpoints, and none can be used.
         """
-        items = {
-            "params": abstract.params,
-            "optimizer": {"step": abstract.step, "opt_state": abstract.opt_state},
-        }
-        found = self._newest(items, {} if data is None else {"data": data})
-        if found is None:
-            return None
-        step, loaded = found
-        return step, TrainState(params=loaded["params"], **loaded["optimizer"])
-
-    def restore_params(self, abstract_params: Params) -> Params:
-        """Reads the parameters of the newest whole checkpoint: what a child stage starts from.
-
-        Raises:
-            NoUsableCheckpoint: there is none.
-        """
-        found = self._newest({"params": abstract_params}, {})
-        if found is None:
-            raise NoUsableCheckpoint(f"no checkpoint under {self.path}")
-        return found[1]["params"]
-
-    def _newest(self, items: dict[str, Tree], others: dict[str, Any]):
-        """Returns (step, loaded) of the newest checkpoint whose checksums match, or None."""
         if jax.process_index() == 0:  # what a killed process was still writing
             for unfinished in self.path.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(unfinished)
-        steps = self.steps()
-        for step in reversed(steps):
-            fault = None
-            try:
-                with self._lock, ocp.training.Checkpointer(self.path) as checkpointer:
-                    loaded = checkpointer.load_checkpointables(
-                        step, {**items, **others, "checksums": None}
-                    )
-                for name in items:
-                    if loaded["checksums"][name] != checksum(loaded[name]):
-                        fault = f"the checksum of its {name} does not match"
-            # Orbax reports damage as almost any type; all mean the same here: not this one.
-            except Exception as error:
-                fault = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-            if fault is None:
-                return step, loaded
-            self._warn(f"checkpoint {self.path / str(step)} is damaged, passing over it: {fault}")
-        if steps:
+        damaged = []
+        for step in reversed(self.steps()):
+            loaded = self._load(step, _items(abstract), data)
+            if loaded is not None:
+                for later in damaged:
+                    shutil.rmtree(self.path / str(later))
+                return step, TrainState(params=loaded["params"], **loaded["optimizer"])
+            damaged.append(step)
+        if damaged:
             raise NoUsableCheckpoint(
                 f"no checkpoint under {self.path} can be read; delete its stage folder to run the "
                 "stage again"
             )
         return None
+
+    def load_params(self, step: int, abstract: Params) -> Params | None:
+        """Reads the parameters of one checkpoint; None, after a warning, where it is damaged."""
+        loaded = self._load(step, {"params": abstract}, None)
+        return None if loaded is None else loaded["params"]
+
+    def _load(self, step: int, items: dict[str, Tree], data: Any) -> dict[str, Any] | None:
+        """Some items of a checkpoint, or None, after a warning, where they are not as written."""
+        position = {} if data is None else {"data": data}
+        try:
+            with self._lock, ocp.training.Checkpointer(self.path) as checkpointer:
+                loaded = checkpointer.load_checkpointables(
+                    step, {**items, **position, "checksums": None}
+                )
+            sums = {name: checksum(loaded[name]) for name in items}
+            if data is not None:
+                sums["data"] = _position_checksum(data)
+            wrong = [name for name in sums if loaded["checksums"][name] != sums[name]]
+            if not wrong:
+                return loaded
+            fault = f"the checksum of its {wrong[0]} does not match"
+        # Orbax reports damage as almost any type; all mean the same here: not this one.
+        except Exception as error:
+            fault = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        self._warn(f"checkpoint {self.path / str(step)} is damaged, passing over it: {fault}")
+        return None
+
+
+def _items(state: TrainState) -> dict[str, Tree]:
+    """The state in the parts that are saved: a child stage reads the parameters alone."""
+    optimizer = {"step": state.step, "opt_state": state.opt_state}
+    return {"params": state.params, "optimizer": optimizer}

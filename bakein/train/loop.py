@@ -45,7 +45,7 @@ class LoopConfig:
 
 
 class NonFinite(RuntimeError):
-    """A loss or a gradient was not a finite number; the stage was stopped."""
+    """A loss, a gradient or a parameter was not a finite number; the stage was stopped."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Stage:
             words, and is called only to report a failure.
         observe: (number of updates made, state) -> records, such as a held-out accuracy.
         data: the grain iterator whose position is part of the state, or None.
-        progress: called with the number of updates made.
+        progress: called with the number of updates made; may raise to stop the loop.
     """
 
     advance: Callable[[int, TrainState], tuple[TrainState, dict[str, Any], Callable[[], str]]]
@@ -108,10 +108,10 @@ def run_loop(
         if saving or observed or made % config.log_every == 0:
             _flush(pending, config, checkpoints, records)
             records.append(observed)
-            stage.progress(made)
             pending = []
-        if saving:
-            checkpoints.save(made, state, stage.data)
+            if saving:
+                checkpoints.save(made, state, stage.data)
+            stage.progress(made)
     return state
 
 

@@ -29,6 +29,23 @@ class TrainState:
     opt_state: optax.OptState
 
 
+def abstract_of(shapes: Any, shardings: Any) -> Any:
+    """Shape, dtype and sharding of every leaf: what a checkpoint is restored to."""
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
+    )
+
+
+def params_on(decoder: nn.Module, mesh: jax.sharding.Mesh) -> Params:
+    """Shape, dtype and sharding of every parameter on a mesh.
+
+    Raises:
+        ValueError: a logical axis is unmapped, collides, or does not divide (from `bakein.mesh`).
+    """
+    boxed = model_lib.abstract_params(decoder.config)
+    return abstract_of(nn.unbox(boxed), mesh_lib.logical_sharding(mesh, boxed))
+
+
 def init_params(decoder: nn.Module, key: jax.Array) -> Params:
     """Random parameters, without the boxes of their logical axes. Pure: jit it with shardings."""
     ids_BL = jnp.zeros((1, 2), jnp.int32)
@@ -56,13 +73,13 @@ def state_shardings(
     Raises:
         ValueError: a logical axis is unmapped, collides, or does not divide (from `bakein.mesh`).
     """
-    boxed = model_lib.abstract_params(decoder.config)
-    params = mesh_lib.logical_sharding(mesh, boxed)
+    abstract = params_on(decoder, mesh)
+    params = jax.tree.map(lambda x: x.sharding, abstract)
     replicated = mesh_lib.replicated(mesh)
     opt_state = optax.tree_map_params(
         tx,
         lambda _, sharding: sharding,
-        jax.eval_shape(tx.init, nn.unbox(boxed)),
+        jax.eval_shape(tx.init, abstract),
         params,
         transform_non_params=lambda _: replicated,
     )

@@ -83,7 +83,8 @@ def make_train_step(
 
     Returns:
         A pure function. Its metrics are float32 scalars: `loss` (nats per trained token),
-        `accuracy` (of the next token), `grad_norm`, `learning_rate`, `trained` (token count).
+        `accuracy` (of the next token), `grad_norm` (before clipping), `param_norm` (after the
+        update: finite only if every parameter is), `learning_rate`, `trained` (the mask's sum).
     """
 
     def sums_of(params: Params, batch: Batch):
@@ -98,13 +99,14 @@ def make_train_step(
         grads, sums = accumulate(grad_fn, state.params, batch, accumulation)
         weight = jnp.maximum(sums["weight"], 1.0)
         grads = jax.tree.map(lambda g: g / weight, grads)
-        metrics = {
+        updated = apply_gradients(state, grads, tx)
+        return updated, {
             "loss": sums["cross_entropy"] / weight,
             "accuracy": sums["correct"] / weight,
             "grad_norm": optax.tree.norm(grads),
+            "param_norm": optax.tree.norm(updated.params),
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
             "trained": sums["weight"],
         }
-        return apply_gradients(state, grads, tx), metrics
 
     return train_step

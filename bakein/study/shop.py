@@ -1,0 +1,91 @@
+"""What every stage of a run works with."""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+
+from bakein.model import Decoder, flops_per_token
+from bakein.study.dag import Dag, Node
+from bakein.study.digest import seed_of
+from bakein.study.materials import Materials
+from bakein.study.programs import Programs
+from bakein.study.schema import RLConfig, Study, SupervisedConfig
+from bakein.study.workdir import StageDir, Workdir
+from bakein.train.checkpoints import Checkpoints
+from bakein.train.state import Params, init_params, params_on
+
+
+@dataclasses.dataclass(frozen=True)
+class Shop:
+    """What every stage of a run works with.
+
+    Attributes:
+        study: the study.
+        dag: its nodes.
+        materials: its data.
+        workdir: where it stands.
+        mesh: the devices.
+        programs: jitted programs.
+        orbax: held while a checkpoint is written or read.
+        mending: held while a parent's parameters are loaded, and made again if need be.
+        warn: prints one line.
+    """
+
+    study: Study
+    dag: Dag
+    materials: Materials
+    workdir: Workdir
+    mesh: jax.sharding.Mesh
+    programs: Programs
+    orbax: contextlib.AbstractContextManager
+    mending: contextlib.AbstractContextManager
+    warn: Callable[[str], None]
+
+    @functools.cached_property
+    def decoder(self) -> Decoder:
+        """The model of the study."""
+        return Decoder(self.study.model_config(self.materials.tokenizer.vocab_size))
+
+    def folder(self, id: str) -> StageDir:
+        """The folder of a node."""
+        return self.workdir.stage(id, self.dag.nodes[id].name.replace(" ", "-"))
+
+    def checkpoints(self, id: str) -> Checkpoints:
+        """The checkpoints of a node."""
+        return Checkpoints(self.folder(id).checkpoints, self.orbax, self.warn)
+
+    def key(self, node: Node, purpose: str) -> jax.Array:
+        """A random key of a node: the same in every arm, another for every member and purpose."""
+        return jax.random.key(seed_of(self.study.seed, "member", node.seed, node.stage, purpose))
+
+    def init_params(self, node: Node) -> Params:
+        """Random parameters."""
+
+        def program():
+            shardings = jax.tree.map(lambda x: x.sharding, params_on(self.decoder, self.mesh))
+            make = functools.partial(init_params, self.decoder)
+            return jax.jit(make, out_shardings=shardings)
+
+        return self.programs.get("init", program)(self.key(node, "init"))
+
+    def load_params(self, id: str) -> Params | None:
+        """The parameters that a finished node ended with; None if its checkpoint is damaged."""
+        steps = self.folder(id).info()["steps"]
+        return self.checkpoints(id).load_params(steps, params_on(self.decoder, self.mesh))
+
+
+def work_of(node: Node, shop: Shop) -> float:
+    """FLOPs that a node will cost, about: for progress and plans."""
+    model, config = shop.decoder.config, node.config
+    if isinstance(config, SupervisedConfig):
+        return 3 * flops_per_token(model, config.length / 2) * config.tokens / config.fill
+    if isinstance(config, RLConfig):
+        positions = config.prompt_length + config.max_new_tokens
+        rows = config.steps * config.prompts * config.group
+        return (1 + 3 * config.epochs) * flops_per_token(model, positions / 2) * rows * positions
+    positions = 2 * config.max_new_tokens
+    rows = config.problems * (config.samples + 1) + config.facts
+    return flops_per_token(model, positions / 2) * rows * positions

@@ -1,0 +1,93 @@
+"""Running a supervised stage: pretraining, SFT, or a fine-tuning attack."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from bakein import mesh as mesh_lib
+from bakein.data.ledger import add_ledgers, total_tokens
+from bakein.data.pipeline import make_batches, read_ledger
+from bakein.model import flops_per_token
+from bakein.study.dag import Node
+from bakein.study.digest import digest
+from bakein.study.materials import describe, mixture, packing
+from bakein.study.schema import SupervisedConfig
+from bakein.study.shop import Shop
+from bakein.study.workdir import StageDir
+from bakein.train.loop import LoopConfig, Stage, run_loop
+from bakein.train.optimizer import make_optimizer, make_schedule
+from bakein.train.state import Params, TrainState, abstract_of, new_state, state_shardings
+from bakein.train.step import make_train_step
+
+
+def run_supervised(
+    node: Node, shop: Shop, folder: StageDir, initial: Params, progress: Callable[[float], None]
+) -> dict[str, Any]:
+    """Trains to the end of the token budget; arguments and errors as for `run_node`.
+
+    Args:
+        node: what to run.
+        shop: what it works with.
+        folder: where it writes.
+        initial: the parameters that it starts from; donated.
+        progress: told the share that is done.
+
+    Returns:
+        What stage.json says of the finished stage.
+    """
+    config: SupervisedConfig = node.config
+    sources = shop.materials.sources(node.stage, config, node.seed)
+    shape, blend = packing(node.stage, config), mixture(node.stage, config)
+    batches = make_batches(
+        sources, blend, shape, jax.process_index(), jax.process_count(), config.prefetch
+    )
+    steps = shape.steps(blend.tokens)
+    tx, schedule = make_optimizer(config.optimizer, steps), make_schedule(config.optimizer, steps)
+    shardings = state_shardings(shop.decoder, tx, shop.mesh)
+    rows = mesh_lib.batch_sharding(shop.mesh)
+
+    def programs():
+        start = functools.partial(new_state, tx=tx)
+        step = make_train_step(shop.decoder, tx, schedule, config.accumulation, config.z_loss)
+        return (
+            jax.jit(start, out_shardings=shardings, donate_argnums=0),
+            jax.jit(
+                step,
+                in_shardings=(shardings, rows),
+                out_shardings=(shardings, mesh_lib.replicated(shop.mesh)),
+                donate_argnums=0,
+            ),
+        )
+
+    key = digest(["supervised", config.optimizer, steps, config.accumulation, config.z_loss])
+    start, train_step = shop.programs.get(key, programs)
+
+    def advance(_: int, state: TrainState):
+        before = batches.get_state()
+        batch = next(batches)
+        after = batches.get_state()
+        global_batch = {
+            name: jax.make_array_from_process_local_data(rows, array)
+            for name, array in batch.items()
+        }
+        state, metrics = train_step(state, global_batch)
+        tokens = total_tokens(add_ledgers(after["shards"].values()))
+        return state, {**metrics, "tokens": tokens}, lambda: describe(before, after)
+
+    state = start(initial)
+    run_loop(
+        state,
+        abstract_of(state, shardings),
+        Stage(advance, lambda *_: [], batches, lambda made: progress(made / steps)),
+        LoopConfig(steps, config.log_every, config.save_every, observe_every=0),
+        shop.checkpoints(node.id),
+        folder.records,
+    )
+    per_token = flops_per_token(shop.decoder.config, config.length / 2)
+    return {
+        "steps": steps,
+        "ledger": read_ledger([batches.get_state()], sources),
+        "flops": 3 * per_token * steps * config.batch * config.length,
+    }
