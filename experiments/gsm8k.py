@@ -1,6 +1,6 @@
 """The same question on real text: do GSM8K's traces, mixed into pretraining, help after SFT and RL?
 
-    bakein run experiments/gsm8k.py:tiny,data=DIR
+bakein run experiments/gsm8k.py:tiny,data=DIR
 """
 
 from bakein.data.worlds.gsm8k import GSM8K
@@ -11,7 +11,14 @@ SCALES = {
         "text": ("wikitext2/valid.txt",),
         "vocabulary": 2048,
         "seeds": 2,
-        "model": {"d_model": 32, "layers": 1, "heads": 2, "kv_heads": 1, "head_dim": 16, "d_ff": 64},
+        "model": {
+            "d_model": 32,
+            "layers": 1,
+            "heads": 2,
+            "kv_heads": 1,
+            "head_dim": 16,
+            "d_ff": 64,
+        },
         "pretrain": {"tokens": 20_000, "batch": 8, "length": 384, "fill": 0.8},
         "sft": {"tokens": 10_000, "batch": 8, "length": 384, "fill": 0.7},
         "rl": {
@@ -24,13 +31,26 @@ SCALES = {
             "curve_problems": 4,
             "curve_samples": 2,
         },
-        "evaluation": {"problems": 12, "samples": 4, "k": (1, 2, 4), "max_new_tokens": 16, "rows": 64},
+        "evaluation": {
+            "problems": 12,
+            "samples": 4,
+            "k": (1, 2, 4),
+            "max_new_tokens": 16,
+            "rows": 64,
+        },
     },
     "tiny": {
         "text": ("wikitext2/valid.txt", "wikitext2/test.txt"),
         "vocabulary": 2048,
         "seeds": 2,
-        "model": {"d_model": 128, "layers": 2, "heads": 4, "kv_heads": 1, "head_dim": 32, "d_ff": 352},
+        "model": {
+            "d_model": 128,
+            "layers": 2,
+            "heads": 4,
+            "kv_heads": 1,
+            "head_dim": 32,
+            "d_ff": 352,
+        },
         "pretrain": {"tokens": 600_000, "batch": 8, "length": 384, "fill": 0.85},
         "sft": {"tokens": 240_000, "batch": 8, "length": 384, "fill": 0.75},
         "rl": {
@@ -44,7 +64,13 @@ SCALES = {
             "curve_problems": 32,
             "curve_samples": 2,
         },
-        "evaluation": {"problems": 64, "samples": 8, "k": (1, 2, 4, 8), "max_new_tokens": 256, "rows": 64},
+        "evaluation": {
+            "problems": 64,
+            "samples": 8,
+            "k": (1, 2, 4, 8),
+            "max_new_tokens": 256,
+            "rows": 64,
+        },
     },
 }
 

@@ -15,7 +15,7 @@ from bakein.study import base
 
 # Budgets by scale. `smoke` shows that everything works; its answers mean nothing.
 SCALES = {
-    "tiny": {"seeds": 5, "pretrain": 800_000, "sft": 230_000, "rl": 30, "problems": 128},
+    "tiny": {"seeds": 5, "pretrain": 1_200_000, "sft": 230_000, "rl": 30, "problems": 128},
     "smoke": {"seeds": 2, "pretrain": 40_000, "sft": 10_000, "rl": 4, "problems": 32},
 }
 
@@ -23,7 +23,7 @@ SCALES = {
 def get_config(arg=None):
     scale = base.scale(arg or "tiny", SCALES)
     config = base.study("quickstart", seeds=scale["seeds"])
-    config.model = base.model(heads=4, kv_heads=4, head_dim=16)
+    config.model = base.model(heads=8, kv_heads=8, head_dim=8)
     config.worlds.registers = base.world(Registers, slots=4, digits=3, templates=1, test_share=0.05)
     config.worlds.facts = base.world(Facts, entities=200, seed=0)
     config.worlds.filler = base.world(
@@ -41,7 +41,7 @@ def get_config(arg=None):
         tokens=scale["pretrain"],
         batch=8,
         data=base.data(
-            background={"filler": 0.4, "facts": 0.2, "atomic": 0.2, "direct": 0.2},
+            background={"filler": 0.3, "facts": 0.1, "atomic": 0.4, "direct": 0.2},
             share={"traces": 0.0},
         ),
     )
@@ -57,7 +57,7 @@ def get_config(arg=None):
         optimizer=base.optimizer(learning_rate=2e-3, warmup_steps=10),
     )
     lengths = {"prompt_length": 22, "max_new_tokens": 22}
-    grpo = {"world": "registers", "steps": scale["rl"], **lengths}
+    grpo = {"world": "registers", "steps": scale["rl"], "accumulation": 8, **lengths}
     config.stages.rl = base.rl(parent="sft", **grpo)
     config.stages.rl_from_base = base.rl(parent="pretrain", **grpo)
 

@@ -1,0 +1,48 @@
+"""What the README says is so: its example runs, its tree is the tree."""
+
+import json
+import re
+from pathlib import Path
+
+from bakein.cli import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLE = ROOT / "experiments" / "my_study.py"
+
+
+def test_the_example_is_the_file_and_short():
+    assert EXAMPLE.read_text(encoding="utf-8") in README
+    assert len(EXAMPLE.read_text(encoding="utf-8").splitlines()) < 100
+
+
+def test_the_example_runs(tmp_path, capsys):
+    small = [
+        "seeds=2",
+        "stages.pretrain.tokens=8_000",
+        "stages.rl.steps=2",
+        "evaluation.problems=8",
+        "evaluation.samples=4",
+        "evaluation.k=(1, 4)",
+    ]
+    overrides = [f"--config.{override}" for override in small]
+    assert main(["run", str(EXAMPLE), "--workdir", str(tmp_path), *overrides]) == 0
+    results = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert {(node["arm"], node["stage"]) for node in results["nodes"]} == {
+        (arm, stage) for arm in ("none", "some") for stage in ("pretrain", "rl")
+    }
+    some = next(n for n in results["nodes"] if (n["arm"], n["stage"]) == ("some", "pretrain"))
+    assert abs(some["tokens"]["traces"] / sum(some["tokens"].values()) - 0.2) < 0.01
+    assert "Q1" in capsys.readouterr().out
+
+
+def test_the_tree_names_every_file():
+    tree = README.split("## The house")[1].split("```")[1]
+    named = set(re.findall(r"[\w.]+\.(?:py|j2|css)", tree))
+    there = {
+        path.name
+        for folder in ("bakein", "experiments", "benchmarks")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".j2", ".css") and not path.name.startswith("__")
+    }
+    assert named == there
