@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import jax
 
+from bakein import mesh as mesh_lib
 from bakein.model import Decoder, flops_per_token
 from bakein.study.dag import Dag, Node
 from bakein.study.digest import seed_of
@@ -47,7 +48,8 @@ class Shop:
     @functools.cached_property
     def decoder(self) -> Decoder:
         """The model of the study."""
-        return Decoder(self.study.model_config(self.materials.tokenizer.vocab_size))
+        config = self.study.model_config(self.materials.tokenizer.vocab_size)
+        return Decoder(config, rows=mesh_lib.batch_sharding(self.mesh))
 
     def folder(self, id: str) -> StageDir:
         """The folder of a node."""
