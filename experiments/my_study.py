@@ -40,7 +40,7 @@ class Sums:
         return self.draw(("test", seed), n)
 
     def draw(self, names, n):
-        """n problems of this split. Which split a problem is in, its hash decides."""
+        """Draws n problems of a split. Which split a problem is in, its hash decides."""
         rng = generator("sums", *names)
 
         def stream(level):
