@@ -1,8 +1,45 @@
 """Settings that the whole suite shares: eight fake CPU devices, set before jax is imported."""
 
+import contextlib
+import io
 import os
+
+import pytest
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
-    "--xla_force_host_platform_device_count=8 --xla_cpu_multi_thread_eigen=false"
+    "--xla_force_host_platform_device_count=8 --xla_cpu_multi_thread_eigen=false "
+    "--xla_backend_optimization_level=0"  # compiling takes longer than running here
 )
+
+
+@pytest.fixture
+def one_device(monkeypatch):
+    """A machine with one device, as `bakein run` meets it on a laptop."""
+    import jax
+
+    devices = jax.devices()
+    monkeypatch.setattr(jax, "devices", lambda *_: devices[:1])
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory):
+    """The work directory of the tiny study after `bakein run`: to be read, and copied to change.
+
+    Its `output` is what the command printed.
+    """
+    import jax
+    import tiny_study
+
+    from bakein.cli import main
+
+    workdir = tmp_path_factory.mktemp("finished") / "tiny"
+    output = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        devices = jax.devices()
+        patch.setattr(jax, "devices", lambda *_: devices[:1])
+        with contextlib.redirect_stdout(output[0]), contextlib.redirect_stderr(output[1]):
+            assert main(["run", tiny_study.FILE, "--workdir", str(workdir)]) == 0
+    (workdir / "output.txt").write_text(output[0].getvalue())
+    (workdir / "errors.txt").write_text(output[1].getvalue())
+    return workdir

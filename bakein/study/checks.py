@@ -51,7 +51,7 @@ def check_study(study: Study) -> None:
     for name, contrast in study.contrasts.items():
         _check_contrast(f"config.contrasts.{name}", contrast, (contrast.stage,), study)
     bootstrap, path = study.bootstrap, "config.bootstrap"
-    require(f"{path}.resamples", bootstrap.resamples, bootstrap.resamples >= 1, "at least 1")
+    require(f"{path}.resamples", bootstrap.resamples, bootstrap.resamples >= 100, "at least 100")
     require(f"{path}.level", bootstrap.level, 0 < bootstrap.level < 1, "above 0 and below 1")
     require(f"{path}.seed", bootstrap.seed, bootstrap.seed >= 0, "0 or more")
     with naming("config"):

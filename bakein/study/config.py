@@ -173,12 +173,12 @@ def _arms(config: ConfigDict) -> dict[str, dict[str, StageConfig]]:
         raise ConfigError("config.arms: none; a study needs at least one arm (base.arm())")
     arms = {}
     for arm, overrides in config.arms.items():
-        stages = config.stages.copy_and_resolve_references()
+        stages = config.stages.copy_and_resolve_references()  # which sorts them
         with stages.ignore_type():  # `_value` checks types, and says more
             _override(f"config.arms.{arm}", stages, overrides)
         arms[arm] = {
             name: _of_kind(f"config.stages.{name} (arm {arm})", stages[name], _STAGES)
-            for name in _parents_first(stages)
+            for name in _parents_first({name: stages[name] for name in config.stages})
         }
     return arms
 
@@ -193,16 +193,17 @@ def _override(path: str, target: ConfigDict, overrides: ConfigDict) -> None:
             target[key] = value
 
 
-def _parents_first(stages: ConfigDict) -> list[str]:
+def _parents_first(stages: Mapping[str, ConfigDict]) -> list[str]:
     for name, stage in stages.items():
         if "parent" not in stage:
             raise ConfigError(f"config.stages.{name}: make it with base.supervised() or base.rl()")
         if stage.parent and stage.parent not in stages:
-            raise unknown(f"config.stages.{name}.parent", stage.parent, stages)
+            raise unknown(f"config.stages.{name}.parent", str(stage.parent), stages)
     order: list[str] = []
     while len(order) < len(stages):
         ready = [n for n, s in stages.items() if n not in order and s.parent in ("", *order)]
         if not ready:
-            raise ConfigError(f"config.stages: {', '.join(set(stages) - set(order))} form a cycle")
+            rest = ", ".join(sorted(set(stages) - set(order)))
+            raise ConfigError(f"config.stages: the parents of {rest} form a cycle")
         order.append(ready[0])
     return order

@@ -1,0 +1,326 @@
+"""What a user can get wrong: exit code 2 and one line that says what, where and what is allowed."""
+
+import json
+import re
+import shutil
+import traceback
+
+import pytest
+from tiny_study import FILE, nodes
+
+from bakein.cli import main
+from bakein.study.workdir import Workdir
+
+CHANGED = """
+from bakein.data import corruption, schedules
+from bakein.study import base
+import functools
+import tiny_study
+
+def get_config(arg=None):
+    config = tiny_study.get_config()
+{change}
+    return config
+"""
+
+
+@pytest.fixture
+def fails(capsys):
+    """Runs the command line, and returns the one line that it must have said."""
+
+    def run(*arguments, code=2):
+        capsys.readouterr()
+        try:
+            given = main([str(argument) for argument in arguments])
+        except BaseException:
+            pytest.fail(f"a traceback: {traceback.format_exc()}")
+        printed = capsys.readouterr()
+        assert given == code, printed.err
+        assert printed.err.count("\n") == 1, printed.err
+        assert printed.err.startswith("bakein: ")
+        assert "Traceback" not in printed.err
+        return printed.err.rstrip("\n")
+
+    return run
+
+
+def experiment(folder, change):
+    path = folder / "changed.py"
+    lines = "\n".join(f"    {line}" for line in change.splitlines())
+    path.write_text(CHANGED.format(change=lines))
+    return path
+
+
+OVERRIDES = {
+    "misspelt key": ("--config.stages.sft.tokenz=3", r"no 'tokenz'; did you mean 'tokens'\?"),
+    "misspelt group": ("--config.stagez.sft.tokens=3", r"no 'stagez'; did you mean 'stages'"),
+    "misspelt arm": ("--config.arms.baked.pretrain.tokens=3", r"did you mean 'baked_in'"),
+    "wrong type": ("--config.stages.sft.tokens=many", r"tokens.*many|many.*tokens"),
+    "a fraction for a count": ("--config.stages.sft.batch=2.5", r"batch.*2\.5|2\.5.*batch"),
+    "a group": ("--config.stages.sft=3", r"config\.stages\.sft: is a group of keys .*tokens"),
+    "a function": ("--config.stages.rl.reward=x", r"stages\.rl\.reward: is a function"),
+    "a key below a value": ("--config.seeds.x=3", r"config\.seeds is 2, and has no keys"),
+    "a stray argument": ("tokens=3", r"not an argument; overrides are --config\.key=value"),
+    "an unknown option": ("--wrokdir=x", r"--wrokdir=x: not an argument"),
+    "an abbreviation": ("--work=x", r"--work=x: not an argument"),
+    "an override without a value": ("--config.seeds", r"--config\.seeds: not an argument"),
+    "negative rate": (
+        "--config.stages.sft.optimizer.learning_rate=-1",
+        r"stages\.sft \(arm standard\)\.optimizer: learning_rate is -1\.0, allowed: above 0",
+    ),
+    "corruption above 1": ("--config.stages.sft.data.rate=1.5", r"data\.rate is 1\.5; .* 0 to 1"),
+    "a rate that is no number": ("--config.stages.pretrain.fill=nan", r"fill is nan; .*above 0"),
+    "an infinite weight": ("--config.stages.sft.data.background.examples=inf", r"examples is inf"),
+    "negative weight": ("--config.stages.sft.data.background.examples=-1", r"examples is -1\.0"),
+    "shares above 1": (
+        "--config.arms.baked_in.pretrain.data.share.traces=1.2",
+        r"stages\.pretrain\.data: share of 'traces': 1\.2, must be between 0 and 1",
+    ),
+    "no seeds": ("--config.seeds=0", r"config\.seeds is 0; it must be at least 1"),
+    "batch and accumulation": (
+        "--config.stages.sft.accumulation=3", r"batch is 8; it must be a multiple of accumulation"
+    ),
+    "batch and shards": ("--config.stages.sft.shards=3", r"batch is 8; .* of shards \(3\)"),
+    "completions and minibatches": (
+        "--config.stages.rl.minibatches=3", r"minibatches is 3; .*divides the 16 completions"
+    ),
+    "an unknown parent": ("--config.stages.sft.parent=pretain", r"did you mean 'pretrain'"),
+    "a cycle": (
+        "--config.stages.pretrain.parent=rl", r"the parents of pretrain, rl, sft form a cycle"
+    ),
+    "an unknown arm in a question": (
+        "--config.questions.Q1.treated=bakedin", r"no 'bakedin'; did you mean 'baked_in'"
+    ),
+    "an arm against itself": (
+        "--config.questions.Q1.control=baked_in", r"treated is 'baked_in'; it must be another arm"
+    ),
+    "an unknown stage in a question": ("--config.questions.Q1.stage=rll", r"did you mean 'rl'"),
+    "an unknown metric": (
+        "--config.questions.Q1.metric=acuracy", r"Q1\.metric: no 'acuracy'; did you mean 'accuracy'"
+    ),
+    "a metric that is not measured": ("--config.questions.Q1.metric=pass@64", r"no 'pass@64'"),
+    "k above the samples": ("--config.evaluation.k=(1,8)", r"evaluation\.k is 8; .* 1 to 4"),
+    "no k": ("--config.evaluation.k=()", r"evaluation\.k is \(\); it must be at least one number"),
+    "more problems than there are": (
+        "--config.evaluation.problems=100000", r"config\.evaluation\.problems: .*ask for fewer"
+    ),
+    "more facts than there are": ("--config.evaluation.facts=17", r"evaluation\.facts: .*17"),
+    "more documents than there are": (
+        "--config.sources.facts.documents=17", r"config\.sources\.facts: documents: 17, .* 1 and 16"
+    ),
+    "an unknown form": ("--config.sources.traces.form=tracee", r"did you mean 'trace'"),
+    "an unknown world": ("--config.stages.rl.world=register", r"did you mean 'registers'"),
+    "a world out of range": ("--config.worlds.registers.digits=9", r"worlds\.registers: digits: 9"),
+    "a prompt that is too long": (
+        "--config.stages.rl.prompt_length=4", r"stages\.rl\.prompt_length: prompt 0 .* at most 4"
+    ),
+    "no new tokens": ("--config.stages.rl.max_new_tokens=0", r"max_new_tokens is 0"),
+    "top_p": ("--config.stages.rl.top_p=0.0", r"top_p is 0\.0; it must be in \(0, 1\]"),
+    "a clip": ("--config.stages.rl.clip_low=2.0", r"clip_low is 2\.0"),
+    "an aggregation": ("--config.stages.rl.aggregation=tokens", r"aggregation.*tokens"),
+    "a group of one": ("--config.stages.rl.group=1", r"group is 1; it must be at least 2"),
+    "a curve without problems": ("--config.stages.rl.curve_problems=0", r"curve_problems is 0"),
+    "heads": ("--config.model.kv_heads=3", r"config: model\.kv_heads is 3; .*divisor of heads"),
+    "a dtype": ("--config.model.dtype=float8", r"model\.dtype is 'float8'"),
+    "an optimizer's schedule": (
+        "--config.stages.sft.optimizer.schedule=cosin", r"schedule is 'cosin', allowed: cosine"
+    ),
+    "few resamples": ("--config.bootstrap.resamples=5", r"resamples is 5; .*at least 100"),
+    "a level": ("--config.bootstrap.level=95.0", r"level is 95\.0; it must be above 0 and below 1"),
+    "a tokenizer": ("--config.tokenizer.kind=word", r"tokenizer\.kind: no 'word'"),
+    "a name with a slash": ("--config.name=../x", r"config\.name is '\.\./x'; it must be made of"),
+    "rows and the mesh": (
+        "--config.evaluation.rows=30", r"config\.evaluation: rows is 30; it must be a multiple of 8"
+    ),
+    "batch and the mesh": (
+        "--config.stages.sft.batch=12",
+        r"config\.stages\.sft: batch / accumulation is 12; it must be a multiple of 8, the mesh's",
+    ),
+    "prompts and the mesh": (
+        "--config.stages.rl.minibatches=4", r"rl: prompts \* group .* is 4; .* multiple of 8"
+    ),
+    "a mesh of other devices": ("--config.mesh.tensor=3", r"config\.mesh: .*tensor=3.*devices, 8"),
+    "a model that the mesh does not divide": (
+        "--config.mesh.tensor=8", r"config\.mesh: .*it must be a multiple of 8"
+    ),
+    "tokens for no shard": (
+        "--config.stages.sft.tokens=4 --config.stages.sft.shards=8",
+        r"config\.stages\.sft: tokens: 4, too few for 8 shards",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OVERRIDES)
+def test_a_wrong_override(case, fails, tmp_path):
+    override, says = OVERRIDES[case]
+    line = fails("run", FILE, "--workdir", tmp_path / "run", *override.split(" "))
+    assert re.search(says, line), line
+    assert not list(tmp_path.glob("run/stages/*"))
+
+
+CHANGES = {
+    "an arm's misspelt key": (
+        "config.arms.x = base.arm({'pretrain.data.share.trace': 0.1})",
+        r"arms\.x\.pretrain\.data\.share: no 'trace'; did you mean 'traces'",
+    ),
+    "an arm's wrong type": (
+        "config.arms.x = base.arm({'sft.tokens': 'many'})",
+        r"stages\.sft \(arm x\)\.tokens is 'many'; it must be an int",
+    ),
+    "an arm's number for a group": (
+        "config.arms.x = base.arm({'sft.data': 3})", r"sft \(arm x\)\.data is 3; .*group of keys"
+    ),
+    "an arm's word for a function": (
+        "config.arms.x = base.arm({'rl.reward': 'exact'})", r"reward is 'exact'; .* a function"
+    ),
+    "a schedule's span": (
+        "config.stages.pretrain.data = base.data(background={'facts': 1.0}, share={'traces': 0.5},"
+        " schedule=functools.partial(schedules.early, span=0.2))",
+        r"stages\.pretrain\.data: span: 0\.2 of training cannot hold",
+    ),
+    "a source that does not exist": (
+        "config.stages.sft.data.background = {'exampels': 1.0}", r"did you mean 'examples'"
+    ),
+    "a source in both": (
+        "config.stages.sft.data.share = {'examples': 0.1}", r"'examples': in the background and in"
+    ),
+    "a world's missing field": (
+        "del config.worlds.facts['seed']", r"config\.worlds\.facts\.seed is missing; Facts declares"
+    ),
+    "a world's unknown field": (
+        "config.worlds.facts.entites = 3", r"config\.worlds\.facts: no 'entites'; did you mean"
+    ),
+    "no arms": ("config.arms = base.arm()", r"config\.arms: none"),
+    "an arm with a slash": ("config.arms['a/b'] = base.arm()", r"config\.arms is 'a/b'"),
+    "seeds in words": ("del config.seeds; config.seeds = 'five'", r"config\.seeds is 'five'"),
+    "a stage by hand": ("config.stages.x = {'kind': 'rl'}", r"stages\.x: make it with base"),
+    "a wrong attribute": ("config.stagez.x = 3", r"changed\.py:9: AttributeError.*stagez"),
+    "a scale": ("base.scale('tinny', {'tiny': {}})", r"no 'tinny'; did you mean 'tiny'"),
+    "BPE without sources": (
+        "config.tokenizer = base.tokenizer(kind='bpe', vocabulary=300)", r"sources is \(\)"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_wrong_experiment(case, fails, tmp_path):
+    change, says = CHANGES[case]
+    line = fails("run", experiment(tmp_path, change), "--workdir", tmp_path / "run")
+    assert re.search(says, line), line
+    assert not list(tmp_path.glob("run/stages/*"))
+
+
+FILES = {
+    "missing": (None, r"book: cannot be read: No such file"),
+    "empty": (b"", r"book: empty"),
+    "blank": (b" \n\n", r"book: empty"),
+    "broken JSON": (b'{"text": "ab"}\n{"text": \n', r"book:2: not JSON"),
+    "a missing field": (b'{"text": "ab"}\n{"txt": "ab"}\n', r"book:2: no field 'text', only"),
+    "a number for text": (b'{"text": 3}\n', r"book:1: field 'text' is int, must be a string"),
+    "not UTF-8": (b'{"text": "a"}\n{"text": "\xff"}\n', r"book:2: not UTF-8: byte 0xff"),
+    "not an object": (b"[1]\n", r"book:1: a JSON list, must be an object"),
+    "another alphabet": ('{"text": "é"}\n'.encode(), r"config\.sources\.book: character"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_a_broken_data_file(case, fails, tmp_path):
+    content, says = FILES[case]
+    book = tmp_path / "book"
+    if content is not None:
+        book.write_bytes(content)
+    change = (
+        f"config.sources.book = base.text(({str(book)!r},), field='text', window=16)\n"
+        "config.stages.sft.data.background = {'book': 1.0}"
+    )
+    line = fails("run", experiment(tmp_path, change), "--workdir", tmp_path / "run")
+    assert re.search(says, line), line
+
+
+COMMANDS = {
+    "no command": ((), r"COMMAND.*see bakein --help"),
+    "an unknown command": (("runn",), r"invalid choice: 'runn'"),
+    "no experiment": (("run",), r"experiment.*see bakein run --help"),
+    "an experiment that is not there": (("run", "x.py"), r"x\.py: there is no such file"),
+    "an experiment in another language": (("run", __file__[:-3] + ".py:x"), r"get_config"),
+    "a report of nothing": (("report", "/nowhere"), r"/nowhere/study\.json: No such file"),
+    "a report with an override": (("report", "x", "--config.a=1"), r"config\.a=1: not an argument"),
+    "data of an unknown source": (
+        ("data", FILE, "--source=fact", "--documents=1", "--out=x"), r"did you mean 'facts'"
+    ),
+    "data of no documents": (
+        ("data", FILE, "--source=facts", "--documents=0", "--out=x"), r"--documents is 0"
+    ),
+    "a word for a number": (
+        ("data", FILE, "--source=facts", "--documents=x", "--out=x"), r"--documents.*'x'"
+    ),
+    "a work directory below a file": (
+        ("run", FILE, "--workdir", f"{FILE}/x"), r"work directory .*: Not a directory; give another"
+    ),
+    "a work directory that nobody can write": (
+        ("run", FILE, "--workdir", "/proc/x"), r"work directory /proc/x: .*; give another"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_a_wrong_command(case, fails):
+    arguments, says = COMMANDS[case]
+    line = fails(*arguments)
+    assert re.search(says, line), line
+
+
+@pytest.fixture
+def workdir(finished_run, tmp_path, one_device):
+    """A copy of the finished run without its checkpoints."""
+    path = tmp_path / "run"
+    shutil.copytree(finished_run, path, ignore=shutil.ignore_patterns("checkpoints"))
+    return path
+
+
+def test_the_work_directory_of_another_study(workdir, fails):
+    line = fails("run", FILE, "--workdir", workdir, "--config.name=other")
+    assert "belongs to study 'tiny', not 'other'; give another --workdir" in line
+
+
+def test_a_work_directory_in_use(workdir, fails):
+    with Workdir(workdir).open("tiny"):
+        assert "is in use by another process" in fails("run", FILE, "--workdir", workdir)
+    assert main(["run", FILE, "--workdir", str(workdir)]) == 0
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "\xff"])
+@pytest.mark.parametrize("name", ["study.json", "stage.json"])
+def test_a_damaged_json_file(workdir, fails, name, text):
+    path = workdir / name if name == "study.json" else next(workdir.glob("stages/*/stage.json"))
+    path.write_text(text, encoding="latin-1")
+    line = fails("run", FILE, "--workdir", workdir)
+    assert re.search(rf"{name} is damaged \(.*\); delete it and run again", line)
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "says"),
+    [
+        ("records.jsonl", "{", r"records\.jsonl:2: not JSON"),
+        ("records.jsonl", '{"problem": 0}', r"records\.jsonl:2: key 'level' is missing"),
+        ("samples.jsonl", "3", r"samples\.jsonl:2: a record must be a JSON object"),
+    ],
+)
+def test_a_report_of_broken_records(workdir, fails, name, line, says):
+    folder = nodes(workdir)["standard", "rl", 0]
+    path = (
+        workdir / "stages" / json.loads((workdir / "study.json").read_text())["evals"][folder.name]
+    )
+    lines = (path / name).read_text().splitlines()
+    (path / name).write_text("\n".join([lines[0], line, *lines[2:]]) + "\n")
+    assert re.search(says, fails("report", workdir))
+
+
+def test_damaged_records_of_a_stage_that_resumes(workdir, fails):
+    folder = nodes(workdir)["standard", "sft", 0]
+    info = json.loads((folder / "stage.json").read_text())
+    (folder / "stage.json").write_text(json.dumps({**info, "status": "running"}))
+    (folder / "records.jsonl").write_text('{"loss": 1}\n{"step": 2}\n')
+    shutil.rmtree(nodes(workdir)["standard", "pretrain", 0])  # whose checkpoints were not copied
+    line = fails("run", FILE, "--workdir", workdir)
+    assert re.search(r"records\.jsonl is damaged \('step'\); delete its folder", line)

@@ -1,0 +1,174 @@
+"""Node ids: what they depend on, what they do not, and what arms share."""
+
+import dataclasses
+import importlib.util
+
+import pytest
+import tiny_study
+
+from bakein.study import base
+from bakein.study.config import resolve
+from bakein.study.dag import build_dag
+from bakein.study.digest import digest, plain, seed_of
+from bakein.study.experiment import apply_overrides
+from bakein.study.materials import Materials
+
+
+def places(*overrides, change=lambda config: None):
+    """(arm, stage, seed) -> id, and the same for evaluations under the stage `stage eval`."""
+    config = tiny_study.get_config()
+    change(config)
+    study = resolve(apply_overrides(config, ["--config.seeds=1", *overrides]))
+    dag = build_dag(study, Materials(study))
+    evals = {(a, f"{s} eval", m): dag.evals[id] for (a, s, m), id in dag.places.items()}
+    return {**dag.places, **evals}
+
+
+@pytest.fixture(scope="module")
+def original():
+    return places()
+
+
+def changed(original, *overrides, change=lambda config: None, arm="baked_in"):
+    after = places(*overrides, change=change)
+    keys = [key for key in original if key[0] == arm and key[2] == 0]
+    return {stage for a, stage, m in keys if after[a, stage, m] != original[a, stage, m]}
+
+
+ALL = {"pretrain", "pretrain eval", "sft", "sft eval", "rl", "rl eval"}
+SFT_ON = {"sft", "sft eval", "rl", "rl eval"}
+RL_ON = {"rl", "rl eval"}
+EVALS = {"pretrain eval", "sft eval", "rl eval"}
+
+
+@pytest.mark.parametrize(
+    ("override", "stages"),
+    [
+        ("--config.stages.pretrain.tokens=1601", ALL),
+        ("--config.stages.pretrain.data.share.traces=0.1", set()),  # the arm's own value stands
+        ("--config.arms.baked_in.pretrain.data.share.traces=0.1", ALL),
+        ("--config.stages.sft.optimizer.learning_rate=0.1", SFT_ON),
+        ("--config.sources.examples.documents=41", SFT_ON),
+        ("--config.stages.rl.clip_high=0.3", RL_ON),
+        ("--config.stages.rl.curve_problems=9", RL_ON),
+        ("--config.evaluation.samples=8", EVALS),
+        ("--config.evaluation.facts=9", EVALS),
+        ("--config.worlds.facts.entities=17", ALL),
+        ("--config.worlds.facts.seed=1", {"pretrain", "pretrain eval"} | SFT_ON),
+        ("--config.model.d_ff=8", ALL),
+        ("--config.seed=1", ALL),
+        # How a study is run, and what is asked of it, is not what its stages are.
+        ("--config.stages.pretrain.save_every=7", set()),
+        ("--config.stages.pretrain.prefetch=0", set()),
+        ("--config.workers=1", set()),
+        ("--config.bootstrap.resamples=200", set()),
+        ("--config.questions.Q1.epsilon=0.5", set()),
+        ("--config.mesh.fsdp=2", set()),
+        ("--config.name=other", set()),
+    ],
+)
+def test_a_changed_key_changes_what_depends_on_it(original, override, stages):
+    assert changed(original, override) == stages
+
+
+def test_ids_are_the_same_in_another_study_of_the_same_stages(original):
+    assert places() == original
+
+
+def test_arms_share_what_they_do_not_change(original):
+    def change(config):
+        config.arms.other_rl = base.arm({"rl.clip_high": 0.5})
+        config.arms.same_as_standard = base.arm()
+
+    found = places(change=change)
+    for stage in ("pretrain", "sft", "sft eval"):
+        assert found["other_rl", stage, 0] == found["standard", stage, 0]
+    assert found["other_rl", "rl", 0] != found["standard", "rl", 0]
+    assert all(found["same_as_standard", stage, 0] == found["standard", stage, 0] for stage in ALL)
+    assert len(set(found.values())) == 2 * len(ALL) + 2
+
+
+def test_members_do_not_share(original):
+    two = places("--config.seeds=2")
+    assert not {id for (_, _, m), id in two.items() if m == 0} & {
+        id for (_, _, m), id in two.items() if m == 1
+    }
+    assert {k: v for k, v in two.items() if k[2] == 0} == original
+
+
+REWARD = "def reward(world, problem, completion):\n    return {value}\n"
+
+
+def load_reward(path, value):
+    path.write_text(REWARD.format(value=value))
+    spec = importlib.util.spec_from_file_location("reward_file", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.reward
+
+
+def test_the_source_of_a_function_is_part_of_what_depends_on_it(original, tmp_path):
+    def with_reward(value):
+        reward = load_reward(tmp_path / f"reward{value}.py", value)
+
+        def change(config):
+            with config.stages.rl.ignore_type():
+                config.stages.rl.reward = reward
+
+        return places(change=change)
+
+    one, two, again = with_reward(1.0), with_reward(2.0), with_reward(1.0)
+    assert one == again
+    assert {
+        stage for _, stage, _ in one if one["standard", stage, 0] != two["standard", stage, 0]
+    } == RL_ON
+
+
+def test_arms_of_one_member_read_the_same_documents():
+    study = resolve(tiny_study.get_config())
+    materials = Materials(study)
+    arms = [
+        materials.sources("pretrain", study.arms[arm]["pretrain"], 0) for arm in tiny_study.ARMS
+    ]
+    for name in ("facts", "direct", "traces"):
+        left, right = (sources[name] for sources in arms)
+        assert left.seed == right.seed
+        assert [left.documents[i] for i in range(16)] == [right.documents[i] for i in range(16)]
+    other = materials.sources("pretrain", study.arms["standard"]["pretrain"], 1)
+    assert other["direct"].seed != arms[0]["direct"].seed
+
+
+def test_parents_come_first_and_every_node_has_an_evaluation():
+    study = resolve(tiny_study.get_config())
+    dag = build_dag(study, Materials(study))
+    seen = set()
+    for node in dag.nodes.values():
+        assert node.parent in {"", *seen}
+        seen.add(node.id)
+    assert len(dag.nodes) == 24
+    assert {dag.nodes[id].parent for id in dag.evals.values()} == set(dag.places.values())
+    names = [node.name for node in dag.nodes.values()]
+    assert len(set(names)) == len(names)
+
+
+def test_plain_refuses_what_has_no_text():
+    with pytest.raises(TypeError, match="cannot stand in a configuration"):
+        plain({"a": object()})
+
+
+def test_digests_tell_values_apart():
+    @dataclasses.dataclass(frozen=True)
+    class A:
+        x: float
+
+    values = [1, 1.5, "1", True, None, (1,), {"1": 1}, A(1.0), A(2.0), len, sorted]
+    assert len({digest(value) for value in values}) == len(values)
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    assert digest([1, 2]) == digest((1, 2))
+
+
+def test_seeds_are_functions_of_names():
+    assert seed_of(0, "a") == seed_of(0, "a")
+    assert len({seed_of(i, name) for i in range(50) for name in "ab"}) == 100
+    assert seed_of("ab", "c") != seed_of("a", "bc")
+    assert all(0 <= seed_of(i) < 2**32 for i in range(50))

@@ -1,0 +1,143 @@
+"""A study of two arms and two seeds that takes seconds: what the tests of the runner run."""
+
+import json
+from pathlib import Path
+
+from bakein.data.worlds.facts import Facts
+from bakein.data.worlds.registers import Registers
+from bakein.rl import rewards
+from bakein.study import base
+
+FILE = str(Path(__file__).resolve())
+ARMS, STAGES, SEEDS = ("standard", "baked_in"), ("pretrain", "sft", "rl"), (0, 1)
+
+
+def any_trace(world, problem, completion):
+    """A reward that a model of no ability earns now and then, so that RL has a gradient."""
+    return float(len(completion) % 3 == 0) + rewards.exact(world, problem, completion)
+
+
+def get_config(arg=None):
+    config = base.study("tiny", seeds=2)
+    config.model = base.model(
+        d_model=16, layers=1, heads=2, kv_heads=1, head_dim=8, d_ff=16, rope_theta=100.0
+    )
+    config.worlds.registers = base.world(Registers, slots=1, digits=3, templates=1, test_share=0.1)
+    config.worlds.facts = base.world(Facts, entities=16, seed=0)
+    config.sources.facts = base.source("facts", "direct")
+    config.sources.direct = base.source("registers", "direct")
+    config.sources.traces = base.source("registers", "trace")
+    config.sources.examples = base.source("registers", "direct", documents=40)
+
+    shape = {"batch": 8, "length": 32, "fill": 0.7, "log_every": 2, "save_every": 4}
+    config.stages.pretrain = base.supervised(
+        data=base.data(background={"facts": 0.5, "direct": 0.5}, share={"traces": 0.0}),
+        tokens=1600,
+        optimizer=base.optimizer(warmup_steps=2),
+        **shape,
+    )
+    config.stages.sft = base.supervised(
+        parent="pretrain",
+        data=base.data(background={"examples": 1.0}, mask_prompt=True),
+        tokens=900,
+        optimizer=base.optimizer(warmup_steps=2),
+        **shape,
+    )
+    config.stages.rl = base.rl(
+        parent="sft",
+        world="registers",
+        reward=any_trace,
+        steps=5,
+        prompts=4,
+        group=4,
+        prompt_length=12,
+        max_new_tokens=6,
+        curve_every=2,
+        curve_problems=8,
+        curve_samples=2,
+        save_every=2,
+        kl_coefficient=0.01,
+    )
+    config.arms.standard = base.arm()
+    config.arms.baked_in = base.arm({"pretrain.data.share.traces": 0.2})
+    config.evaluation = base.evaluation(
+        world="registers",
+        problems=8,
+        samples=4,
+        k=(1, 2, 4),
+        max_new_tokens=6,
+        rows=32,
+        shown=1,
+        recall="facts",
+        facts=8,
+    )
+    config.bootstrap.resamples = 100
+    config.questions.Q1 = base.comparison("Does it?", "baked_in", "standard", "rl")
+    config.questions.Q2 = base.persistence("Does it last?", "baked_in", "standard", STAGES)
+    return config
+
+
+def read_lines(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def nodes(workdir):
+    """(arm, stage, seed) -> folder of the training node."""
+    study = json.loads((workdir / "study.json").read_text("utf-8"))
+    return {
+        (node["arm"], node["stage"], node["seed"]): workdir / "stages" / node["id"]
+        for node in study["nodes"]
+    }
+
+
+def evaluation(workdir, folder):
+    """The folder of a training node's evaluation."""
+    study = json.loads((workdir / "study.json").read_text("utf-8"))
+    return workdir / "stages" / study["evals"][folder.name]
+
+
+def stage_info(folder):
+    return json.loads((folder / "stage.json").read_text("utf-8"))
+
+
+def without_seconds(value):
+    if isinstance(value, dict):
+        return {k: without_seconds(v) for k, v in value.items() if k != "seconds"}
+    return [without_seconds(v) for v in value] if isinstance(value, list) else value
+
+
+def last_params(folder):
+    """Every array of a stage's last checkpoint, by its path."""
+    import jax
+    import numpy as np
+    from orbax.checkpoint import v1 as ocp
+
+    step = max(int(p.name) for p in (folder / "checkpoints").iterdir() if p.name.isdigit())
+    with ocp.training.Checkpointer(folder / "checkpoints") as checkpointer:
+        # Without the data's position, which needs its iterator; its checksum stands for it.
+        items = dict.fromkeys(("params", "optimizer", "checksums"))
+        loaded = checkpointer.load_checkpointables(step, items)
+    leaves = jax.tree_util.tree_leaves_with_path({"step": step, **loaded})
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def outcome(workdir):
+    """All that a run leaves and that must not depend on how often it was killed."""
+    import numpy as np
+
+    found = {
+        "results": without_seconds(json.loads((workdir / "report" / "results.json").read_text()))
+    }
+    for folder in sorted((workdir / "stages").iterdir()):
+        found[folder.name, "stage"] = without_seconds(stage_info(folder))
+        for name in ("records.jsonl", "samples.jsonl"):
+            if (folder / name).exists():
+                found[folder.name, name] = (folder / name).read_bytes()
+        if (folder / "checkpoints").exists():
+            for path, leaf in last_params(folder).items():
+                found[folder.name, path] = (leaf.dtype, leaf.shape, np.asarray(leaf).tobytes())
+    return found
+
+
+def differences(left, right):
+    return [key for key in {*left, *right} if left.get(key) != right.get(key)]
