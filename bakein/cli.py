@@ -107,7 +107,8 @@ def _prepare_jax() -> None:
         # several stages run side by side, and the numbers do not depend on the number of cores.
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
     # Orbax logs an error, with its traceback, in each of its threads, and raises it besides.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:

@@ -19,20 +19,22 @@ from tiny_study import FILE, differences, outcome, stage_info
 KILLS = 10
 
 
-def live(workdir, counter, touches, delay):
+def live(workdir, touches, delay):
     """Runs the study, and dies `delay` seconds after its n-th touch of the work directory."""
-    workdir, lock = str(workdir), threading.Lock()
+    counted, workdir = workdir.with_suffix(".touches"), f"{workdir}{os.sep}"
+    lock, count = threading.Lock(), 0
 
     def die():
         os.kill(os.getpid(), signal.SIGKILL)
 
     def on_event(event, arguments):
+        nonlocal count
         if event in ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir"):
             where = arguments[0]
             if isinstance(where, str | os.PathLike) and str(where).startswith(workdir):
                 with lock:
-                    counter.value += 1
-                    last = counter.value == touches
+                    count += 1
+                    last = count == touches
                 if last and delay:
                     threading.Timer(delay, die).start()
                 elif last:
@@ -42,7 +44,9 @@ def live(workdir, counter, touches, delay):
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     from bakein.cli import main
 
-    os._exit(main(["run", FILE, "--workdir", workdir]))
+    code = main(["run", FILE, "--workdir", workdir])
+    counted.write_text(str(count))
+    os._exit(code)
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +63,12 @@ def server(tmp_path_factory):
         patch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
         def start(workdir, touches=0, delay=0.0):
-            """Returns (exit code, touches of the work directory)."""
-            counter = context.Value("q", 0)
-            life = context.Process(target=live, args=(workdir, counter, touches, delay))
+            """Returns (exit code, touches of the work directory if it lived to its end)."""
+            life = context.Process(target=live, args=(workdir, touches, delay))
             life.start()
             life.join()
-            return life.exitcode, counter.value
+            counted = workdir.with_suffix(".touches")
+            return life.exitcode, int(counted.read_text()) if life.exitcode == 0 else None
 
         yield start
 

@@ -1,6 +1,7 @@
 """A study of two arms and two seeds that takes seconds: what the tests of the runner run."""
 
 import json
+import warnings
 from pathlib import Path
 
 from bakein.data.worlds.facts import Facts
@@ -116,7 +117,8 @@ def last_params(folder):
     with ocp.training.Checkpointer(folder / "checkpoints") as checkpointer:
         # Without the data's position, which needs its iterator; its checksum stands for it.
         items = dict.fromkeys(("params", "optimizer", "checksums"))
-        loaded = checkpointer.load_checkpointables(step, items)
+        with warnings.catch_warnings(action="ignore"):  # orbax would rather be told a sharding
+            loaded = checkpointer.load_checkpointables(step, items)
     leaves = jax.tree_util.tree_leaves_with_path({"step": step, **loaded})
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 

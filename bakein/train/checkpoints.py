@@ -6,13 +6,16 @@ every mesh, and of the data's position; one that does not match is passed over f
 """
 
 import contextlib
+import gc
 import json
 import os
 import pathlib
 import re
 import shutil
+import sys
+import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -158,23 +161,37 @@ class Checkpoints:
     def _load(self, step: int, items: dict[str, Tree], data: Any) -> dict[str, Any] | None:
         """Some items of a checkpoint, or None, after a warning, where they are not as written."""
         position = {} if data is None else {"data": data}
-        try:
-            with self._lock, ocp.training.Checkpointer(self.path) as checkpointer:
-                loaded = checkpointer.load_checkpointables(
-                    step, {**items, **position, "checksums": None}
-                )
+        with self._lock, _muted():
+            try:
+                with ocp.training.Checkpointer(self.path) as checkpointer:
+                    wanted = {**items, **position, "checksums": None}
+                    loaded, fault = checkpointer.load_checkpointables(step, wanted), ""
+            # Damage is reported as almost any type; all mean the same here: not this one.
+            except Exception as error:
+                fault = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+            if fault:
+                gc.collect()
+        if not fault:
             sums = {name: checksum(loaded[name]) for name in items}
             if data is not None:
                 sums["data"] = _position_checksum(data)
-            wrong = [name for name in sums if loaded["checksums"][name] != sums[name]]
+            wrong = [name for name in sums if loaded["checksums"].get(name) != sums[name]]
             if not wrong:
                 return loaded
             fault = f"the checksum of its {wrong[0]} does not match"
-        # Orbax reports damage as almost any type; all mean the same here: not this one.
-        except Exception as error:
-            fault = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         self._warn(f"checkpoint {self.path / str(step)} is damaged, passing over it: {fault}")
         return None
+
+
+@contextlib.contextmanager
+def _muted() -> Iterator[None]:
+    """Of what it cannot read, orbax leaves coroutines that complain when they are collected."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        sys.unraisablehook = hook
 
 
 def _items(state: TrainState) -> dict[str, Tree]:
