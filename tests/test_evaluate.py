@@ -85,6 +85,7 @@ def test_records_are_the_counts(params, problems, evaluation):
             "truncated": sum(truncated.tolist()),
             "greedy": int(greedy[index][1][0].right),
             "greedy_format": int(greedy[index][1][0].format),
+            "answer": problem.answer,
             "answers": dict(answers),
         }
         assert list(record["answers"]) == sorted(answers)

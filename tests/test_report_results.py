@@ -336,14 +336,14 @@ def test_an_unmeasured_metric_is_named(whole, tmp_path):
         assemble(read_study(workdir))
 
 
-def test_majority_vote_is_left_out_where_the_right_answer_is_unknown(whole, tmp_path):
+def test_completions_without_an_answer_have_no_vote(whole, tmp_path):
     workdir = copy(whole, tmp_path)
     rewrite(
         workdir / "stages" / "eval-rl-standard-0" / "records.jsonl",
         lambda r: {**r, "answers": {"": 16}} if r.get("correct") else r,
     )
     nodes = {n["id"]: n["metrics"] for n in assemble(read_study(workdir))["nodes"]}
-    assert "maj@8" not in nodes["rl-standard-0"]
+    assert nodes["rl-standard-0"]["maj@8"] == 0
     assert "maj@8" in nodes["rl-baked_in-0"]
 
 

@@ -226,6 +226,7 @@ def write_evaluation(workdir, node, logits_of_problem, n, facts, rng, completion
                 "truncated": int(rng.binomial(n, 0.02)),
                 "greedy": int(rng.random() < p),
                 "greedy_format": 1,
+                "answer": "407",
                 "answers": {a: c for a, c in counts.items() if c},
             }
         )

@@ -96,6 +96,7 @@ def _problem_record(index, problem, sampled, greedy) -> Record:
         "truncated": sampled.truncated,
         "greedy": int(greedy.checks[0].right),
         "greedy_format": int(greedy.checks[0].format),
+        "answer": problem.answer,
         # Sorted, so that equal counts are equal lines.
         "answers": dict(sorted(answers.items())),
     }

@@ -48,8 +48,7 @@ def metric_scores(scores: Scores, ks: list[int], rng: np.random.Generator) -> di
         found[f"accuracy/{level}"] = found["accuracy"][:, scores.levels_P == level]
     voters = vote_size(ks, n)
     votes = [_votes(scores, seed, voters, rng) for seed in range(len(scores.nodes))]
-    if all(vote is not None for vote in votes):
-        found[f"maj@{voters}"] = np.array(votes)
+    found[f"maj@{voters}"] = np.array(votes)
     return found
 
 
@@ -77,15 +76,7 @@ def _trials(scores: Scores, metric: str) -> int:
     return scores.samples if metric in SAMPLED else 1
 
 
-def _votes(scores: Scores, seed: int, k: int, rng: np.random.Generator) -> np.ndarray | None:
-    """maj@k [P] of one seed; None where the records do not tell which answer was right."""
+def _votes(scores: Scores, seed: int, k: int, rng: np.random.Generator) -> np.ndarray:
+    """maj@k [P] of one seed; a completion without an answer has no vote."""
     answers = [{a: c for a, c in given.items() if a} for given in scores.answers[seed]]
-    right = []
-    for given, correct in zip(answers, scores.correct_SP[seed], strict=True):
-        # The right answer is the one given as often as an answer was right. If a wrong one was
-        # given just as often, taking it instead leaves the vote's distribution as it is.
-        gold = next((a for a in sorted(given) if given[a] == correct), "")
-        if correct and not gold:
-            return None
-        right.append(gold)
-    return passk.maj_at_k(answers, right, scores.samples, k, rng)
+    return passk.maj_at_k(answers, scores.answer_P, scores.samples, k, rng)

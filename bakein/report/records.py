@@ -184,7 +184,7 @@ def _check_evaluation(record: Record, where: str) -> None:
     if "fact" in record:
         _number(record, "recalled", where, 0, 1)
         return
-    _require(record, ("problem", "level", "answers"), where)
+    _require(record, ("problem", "level", "answer", "answers"), where)
     _number(record, "n", where, 1, None)
     for key in COUNTS:
         _number(record, key, where, 0, record["n"])

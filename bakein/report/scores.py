@@ -19,6 +19,7 @@ class Scores:
     nodes: tuple[Node, ...]
     samples: int  # drawn per problem
     levels_P: np.ndarray
+    answer_P: tuple[str, ...]  # the true ones
     correct_SP: np.ndarray  # of `samples`, as the next three
     verified_SP: np.ndarray
     format_SP: np.ndarray
@@ -64,7 +65,7 @@ def _table(study: Study, node: Node, frozen: dict[str, tuple]) -> tuple[list[Rec
     if not problems:
         raise ValueError(f"evaluation {study.info['evals'][node.id]}: finished without any problem")
     key = (
-        tuple((r["problem"], r["level"], r["n"]) for r in problems),
+        tuple((r["problem"], r["level"], r["n"], r["answer"]) for r in problems),
         tuple(r["fact"] for r in facts),
     )
     if len({r["n"] for r in problems}) > 1:
@@ -92,6 +93,7 @@ def _stack(
         nodes=tuple(nodes),
         samples=first[0]["n"],
         levels_P=np.array([r["level"] for r in first]),
+        answer_P=tuple(r["answer"] for r in first),
         correct_SP=column("correct"),
         verified_SP=column("verified"),
         format_SP=column("format"),
