@@ -1,6 +1,7 @@
 """Settings that the whole suite shares: eight fake CPU devices, set before jax is imported."""
 
 import contextlib
+import fcntl
 import io
 import os
 
@@ -26,14 +27,25 @@ def one_device(monkeypatch):
 def finished_run(tmp_path_factory):
     """The work directory of the tiny study after `bakein run`: to be read, and copied to change.
 
-    Its `output` is what the command printed.
+    Processes that test side by side share it: the first makes it while the others wait.
     """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    workdir = shared / "finished_run"
+    with (shared / "finished_run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (workdir / "errors.txt").exists():
+            _run_tiny_study(workdir)
+    return workdir
+
+
+def _run_tiny_study(workdir):
     import jax
     import tiny_study
 
     from bakein.cli import main
 
-    workdir = tmp_path_factory.mktemp("finished") / "tiny"
     output = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         devices = jax.devices()
@@ -42,4 +54,3 @@ def finished_run(tmp_path_factory):
             assert main(["run", tiny_study.FILE, "--workdir", str(workdir)]) == 0
     (workdir / "output.txt").write_text(output[0].getvalue())
     (workdir / "errors.txt").write_text(output[1].getvalue())
-    return workdir

@@ -1,14 +1,19 @@
 """What a user can get wrong: exit code 2 and one line that says what, where and what is allowed."""
 
+import dataclasses
 import json
 import re
 import shutil
 import traceback
 
 import pytest
-from tiny_study import FILE, nodes
+from tiny_study import FILE, get_config, nodes
 
 from bakein.cli import main
+from bakein.data.pipeline import make_batches, read_ledger
+from bakein.data.worlds.world import Document
+from bakein.study.config import resolve
+from bakein.study.materials import Materials, mixture, packing
 from bakein.study.workdir import Workdir
 
 CHANGED = """
@@ -235,6 +240,24 @@ def test_a_broken_data_file(case, fails, tmp_path):
     )
     line = fails("run", experiment(tmp_path, change), "--workdir", tmp_path / "run")
     assert re.search(says, line), line
+
+
+def test_a_document_longer_than_a_row_is_skipped_and_counted():
+    study = resolve(get_config())
+    materials, config = Materials(study), study.arms["standard"]["sft"]
+    sources = materials.sources("sft", config, 0)
+    lengths = [len(d.prompt + d.completion) + 1 for d in sources["examples"].documents]
+    longer = [*sources["examples"].documents[:2], Document("?inc 111=", "!1123456789")]
+    sources["examples"] = dataclasses.replace(sources["examples"], documents=longer)
+    assert max(lengths) <= 16
+    config = dataclasses.replace(config, length=max(lengths), tokens=300)
+    batches = make_batches(sources, mixture("sft", config), packing("sft", config), 0, 1, 0)
+    for _ in batches:
+        pass
+    ledger = read_ledger([batches.get_state()], sources)["examples"]
+    assert ledger["tokens"] == 300
+    assert ledger["skipped"] > 1
+    assert ledger["epochs"] == (ledger["documents"] + ledger["skipped"]) / 3
 
 
 COMMANDS = {
