@@ -1,26 +1,61 @@
-"""The same question on real text: do GSM8K's traces, mixed into pretraining, help after SFT and RL?
+"""Real text: do GSM8K's reasoning traces, mixed into pretraining, help after SFT and RL?
 
-bakein run experiments/gsm8k.py:tiny,data=DIR
+    bakein run experiments/gsm8k.py                     # tiny, files in ../shared/data
+    bakein run experiments/gsm8k.py:smoke,data=DIR      # another scale, files in DIR
+
+Two arms see the same number of pretraining tokens: `standard` reads text alone, in `baked_in` a
+share of the tokens is GSM8K's training problems with their traces. Both then go through the same
+SFT on GSM8K and the same GRPO, whose reward is a right answer as GSM8K defines it. Every stage is
+scored on problems of GSM8K's test file. What DIR holds:
+
+    gsm8k/train.jsonl, gsm8k/test.jsonl      github.com/openai/grade-school-math
+    wikitext2/valid.txt, wikitext2/test.txt  smoke, tiny: WikiText-2, raw
+    text.jsonl                               small, paper: JSON lines with a field "text"
 """
 
 from bakein.data.worlds.gsm8k import GSM8K
 from bakein.study import base
 
+# The numbers of each scale. A prompt of GSM8K's training file takes up to 312 positions of the
+# tiny tokenizer, its solution up to 388: so RL leaves no problem out, SFT one in a hundred.
 SCALES = {
-    "smoke": {
+    "tiny": {  # two CPU cores
+        "seeds": 3,
+        "text": ("wikitext2/valid.txt", "wikitext2/test.txt"),
+        "vocabulary": 2048,
+        "share": 0.2,  # of the pretraining tokens of `baked_in`
+        "model": {"layers": 2, "d_model": 64, "heads": 2, "kv_heads": 1, "embed_scale": 8.0},
+        "pretrain": {"tokens": 500_000, "batch": 6, "length": 384, "fill": 0.8},
+        "sft": {"tokens": 300_000, "batch": 6, "length": 384, "fill": 0.7},
+        "rates": (8e-3, 5e-3, 3e-4),  # of learning: pretraining, SFT, RL
+        "rl": {
+            "steps": 10,
+            "prompts": 8,
+            "group": 8,
+            "accumulation": 4,
+            "prompt_length": 320,
+            "max_new_tokens": 256,
+            "curve_every": 5,
+            "curve_problems": 32,
+            "curve_samples": 2,
+        },
+        "evaluation": {
+            "problems": 64,
+            "samples": 8,
+            "k": (1, 2, 4, 8),
+            "max_new_tokens": 256,
+            "rows": 64,
+        },
+    },
+    "smoke": {  # shows that everything works; its answers mean nothing
+        "seeds": 2,
         "text": ("wikitext2/valid.txt",),
         "vocabulary": 2048,
-        "seeds": 2,
-        "model": {
-            "d_model": 32,
-            "layers": 1,
-            "heads": 2,
-            "kv_heads": 1,
-            "head_dim": 16,
-            "d_ff": 64,
-        },
-        "pretrain": {"tokens": 20_000, "batch": 8, "length": 384, "fill": 0.8},
+        "share": 0.2,
+        "model": {"layers": 1, "d_model": 32, "heads": 1, "kv_heads": 1, "d_ff": 88},
+        "pretrain": {"tokens": 20_000, "batch": 8, "length": 384, "fill": 0.75},
         "sft": {"tokens": 10_000, "batch": 8, "length": 384, "fill": 0.7},
+        "rates": (8e-3, 5e-3, 3e-4),
         "rl": {
             "steps": 2,
             "prompts": 4,
@@ -36,78 +71,125 @@ SCALES = {
             "samples": 4,
             "k": (1, 2, 4),
             "max_new_tokens": 16,
-            "rows": 64,
+            "rows": 48,
         },
     },
-    "tiny": {
-        "text": ("wikitext2/valid.txt", "wikitext2/test.txt"),
-        "vocabulary": 2048,
-        "seeds": 2,
+    "small": {  # one GPU: 27 M parameters
+        "seeds": 3,
+        "text": ("text.jsonl",),  # 1 GB
+        "vocabulary": 8192,
+        "share": 0.05,  # ten epochs; at 20 % the traces would be learnt by heart
         "model": {
-            "d_model": 128,
-            "layers": 2,
-            "heads": 4,
-            "kv_heads": 1,
-            "head_dim": 32,
-            "d_ff": 352,
+            "layers": 8,
+            "d_model": 512,
+            "heads": 8,
+            "kv_heads": 2,
+            "head_dim": 64,
+            "d_ff": 1408,
+            "dtype": "bfloat16",
+            "scan_layers": True,
         },
-        "pretrain": {"tokens": 600_000, "batch": 8, "length": 384, "fill": 0.85},
-        "sft": {"tokens": 240_000, "batch": 8, "length": 384, "fill": 0.75},
+        "pretrain": {"tokens": 250_000_000, "batch": 64, "length": 1024, "save_every": 1000},
+        "sft": {"tokens": 4_000_000, "batch": 32, "length": 1024},
+        "rates": (1e-3, 3e-4, 3e-5),
         "rl": {
-            "steps": 12,
-            "prompts": 8,
-            "group": 8,
-            "prompt_length": 320,
-            "max_new_tokens": 256,
+            "steps": 200,
+            "prompts": 32,
+            "group": 16,
             "accumulation": 4,
-            "curve_every": 4,
-            "curve_problems": 32,
-            "curve_samples": 2,
+            "prompt_length": 320,
+            "max_new_tokens": 384,
+            "curve_every": 20,
+            "curve_problems": 256,
         },
-        "evaluation": {
-            "problems": 64,
-            "samples": 8,
-            "k": (1, 2, 4, 8),
-            "max_new_tokens": 256,
-            "rows": 64,
+        "evaluation": {"problems": 1319, "max_new_tokens": 384, "rows": 1024},
+    },
+    "paper": {  # a TPU pod: 110 M parameters, 20 tokens for each
+        "seeds": 5,
+        "text": ("text.jsonl",),  # 10 GB, read whole by every host
+        "vocabulary": 32_768,
+        "share": 0.005,  # ten epochs
+        "model": {
+            "layers": 12,
+            "d_model": 768,
+            "heads": 12,
+            "kv_heads": 12,
+            "head_dim": 64,
+            "d_ff": 2048,
+            "dtype": "bfloat16",
+            "scan_layers": True,
+            "remat": True,
         },
+        "mesh": {"fsdp": 8},
+        "pretrain": {
+            "tokens": 2_200_000_000,
+            "batch": 512,
+            "length": 1024,
+            "shards": 64,
+            "save_every": 500,
+        },
+        "sft": {"tokens": 4_000_000, "batch": 64, "length": 1024, "shards": 64},
+        "rates": (6e-4, 1e-4, 1e-5),
+        "rl": {
+            "steps": 400,
+            "prompts": 128,
+            "group": 16,
+            "accumulation": 4,
+            "prompt_length": 320,
+            "max_new_tokens": 384,
+            "curve_every": 20,
+            "curve_problems": 512,
+        },
+        "evaluation": {"problems": 1319, "max_new_tokens": 384, "rows": 4096},
     },
 }
 
 
 def get_config(arg=None):
-    name, _, data = (arg or "").partition(",data=")
-    scale = base.scale(name or "tiny", SCALES)
+    name, _, data = (arg or "tiny").partition(",data=")
+    scale = base.scale(name, SCALES)
     data = data or "../shared/data"
-    length = scale["pretrain"]["length"]
+    pretrain_rate, sft_rate, rl_rate = scale["rates"]
 
-    config = base.study("gsm8k", seeds=scale["seeds"])
+    config = base.study("gsm8k", seeds=scale["seeds"], mesh=base.mesh(**scale.get("mesh", {})))
+    config.model = base.model(tied_embeddings=True, **scale["model"])
     config.tokenizer = base.tokenizer(
         kind="bpe", vocabulary=scale["vocabulary"], sources=("text", "traces")
     )
-    config.model = base.model(tied_embeddings=True, rope_theta=10_000.0, **scale["model"])
     config.worlds.gsm8k = base.world(
         GSM8K, train_path=f"{data}/gsm8k/train.jsonl", test_path=f"{data}/gsm8k/test.jsonl"
     )
-    config.sources.text = base.text([f"{data}/{path}" for path in scale["text"]], window=length)
+    config.sources.text = base.text(
+        tuple(f"{data}/{file}" for file in scale["text"]),
+        field="text" if scale["text"][0].endswith(".jsonl") else "",
+        window=scale["pretrain"]["length"],
+    )
     config.sources.traces = base.source("gsm8k", "trace")
 
     config.stages.pretrain = base.supervised(
-        data=base.data(background={"text": 1.0}, share={"traces": 0.0}), **scale["pretrain"]
+        data=base.data(background={"text": 1.0}, share={"traces": 0.0}),
+        optimizer=base.optimizer(learning_rate=pretrain_rate),
+        **scale["pretrain"],
     )
     config.stages.sft = base.supervised(
         parent="pretrain",
         data=base.data(background={"traces": 1.0}, mask_prompt=True),
-        optimizer=base.optimizer(learning_rate=2e-3, warmup_steps=10),
+        optimizer=base.optimizer(learning_rate=sft_rate, warmup_steps=10),
         **scale["sft"],
     )
-    config.stages.rl = base.rl(parent="sft", world="gsm8k", **scale["rl"])
+    config.stages.rl = base.rl(
+        parent="sft",
+        world="gsm8k",
+        optimizer=base.optimizer(learning_rate=rl_rate, schedule="constant", warmup_steps=5),
+        **scale["rl"],
+    )
 
     config.arms.standard = base.arm()
-    config.arms.baked_in = base.arm({"pretrain.data.share.traces": 0.2})
+    config.arms.baked_in = base.arm({"pretrain.data.share.traces": scale["share"]})
     config.evaluation = base.evaluation(world="gsm8k", **scale["evaluation"])
     config.questions.Q1 = base.comparison(
-        "Does a model that met GSM8K's traces in pretraining solve more of its test problems?",
+        "Does a model that has read GSM8K's traces in pretraining solve more of its test problems "
+        "after SFT and RL?",
         treated="baked_in",
         control="standard",
         stage="rl",
@@ -119,4 +201,9 @@ def get_config(arg=None):
         control="standard",
         stages=("pretrain", "sft", "rl"),
     )
+    # Models too small to calculate may still have learnt to write a solution.
+    for stage in config.stages:
+        config.contrasts[f"well_formed_after_{stage}"] = base.contrast(
+            "baked_in", "standard", stage, "format", epsilon=0.02
+        )
     return config
