@@ -15,6 +15,7 @@ import jax
 
 import bakein
 from bakein import mesh as mesh_lib
+from bakein.data.documents import ENDLESS
 from bakein.data.prompts import encode_prompts
 from bakein.model import abstract_params
 from bakein.study.dag import Dag, Node, build_dag
@@ -76,6 +77,7 @@ def _check_fit(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> N
     """What depends on the devices and on the data."""
     with naming("config.evaluation"):
         mesh_lib.check_divisible(mesh, "rows", study.evaluation.rows)
+    checked: set[tuple[str, int]] = set()
     for stages in study.arms.values():
         for name, stage in stages.items():
             with naming(f"config.stages.{name}"):
@@ -86,10 +88,15 @@ def _check_fit(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> N
                     continue
                 rows = stage.prompts * stage.group // (stage.minibatches * stage.accumulation)
                 mesh_lib.check_divisible(mesh, "prompts * group / minibatches / accumulation", rows)
+                if (stage.world, stage.prompt_length) in checked:
+                    continue
+                checked.add((stage.world, stage.prompt_length))
                 problems = materials.prompts(name, stage, study.members[0])
-                first = [problems[i].prompt for i in range(min(256, len(problems)))]
+                # Of an endless world some have to stand for all; real text has a few long prompts.
+                count = len(problems) if len(problems) < ENDLESS else 256
+                prompts = [problems[i].prompt for i in range(count)]
                 with naming(f"config.stages.{name}.prompt_length"):
-                    encode_prompts(materials.tokenizer, first, stage.prompt_length)
+                    encode_prompts(materials.tokenizer, prompts, stage.prompt_length)
 
 
 def run_plan(plan: Plan, config: Mapping[str, Any], rules: str) -> None:
