@@ -40,7 +40,8 @@ def get_config(arg=None):
 
     config.stages.pretrain = base.supervised(
         tokens=scale["pretrain"],
-        batch=8,
+        batch=12,
+        length=64,
         data=base.data(
             background={"filler": 0.3, "facts": 0.1, "atomic": 0.4, "direct": 0.2},
             share={"traces": 0.0},
