@@ -137,10 +137,8 @@ def test_the_second_run_trains_nothing_and_says_so(run, finished_run):
     assert (code, ran) == (0, [])
     assert printed.out.startswith("nothing to run: all 24 stages")
     assert printed.err == ""
-    for name in ("results.json", "index.html"):
-        assert (run.workdir / "report" / name).read_bytes() == (
-            finished_run / "report" / name
-        ).read_bytes()
+    report, again = (path / "report" / "results.json" for path in (finished_run, run.workdir))
+    assert again.read_bytes() == report.read_bytes()
 
 
 def test_a_dry_run_shows_the_tree_and_writes_nothing(run):
@@ -169,6 +167,13 @@ def test_a_changed_reward_runs_rl_and_its_evaluation_only(run):
     code, ran, _ = run("--config.stages.rl.group=8", "--config.seeds=1")
     assert code == 0
     assert ran == [("eval", "rl", 0)] * 2 + [("rl", "rl", 0)] * 2
+
+
+def test_a_work_directory_may_be_named_from_here(run, monkeypatch):
+    monkeypatch.chdir(run.workdir.parent)
+    shutil.rmtree(nodes(run.workdir)["standard", "sft", 0])
+    code, ran, _ = run("--workdir", run.workdir.name)
+    assert (code, ran) == (0, [("supervised", "sft", 0)])
 
 
 def test_operational_keys_run_nothing(run):

@@ -82,7 +82,7 @@ class Checkpoints:
             lock: held while orbax works: it keeps process-wide counters and is not thread-safe.
             warn: told, in one line, when a checkpoint is passed over.
         """
-        self.path = path
+        self.path = path.absolute()  # orbax takes no other
         self._lock = lock
         self._warn = warn
 
