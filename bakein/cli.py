@@ -55,7 +55,9 @@ def _fail(error: BaseException, code: int) -> int:
     text = str(error)
     if isinstance(error, OSError) and error.errno and error.filename:
         text = f"{error.filename}: {error.strerror}"
-    where = "".join(f" [{note}]" for note in getattr(error, "__notes__", ()))
+    # Ours have one line; grain adds longer ones about its own traceback.
+    notes = [note for note in getattr(error, "__notes__", ()) if "\n" not in note]
+    where = "".join(f" [{note}]" for note in notes)
     print(f"bakein: {' '.join(text.split())}{where}", file=sys.stderr)
     return code
 
@@ -159,20 +161,26 @@ def _data(arguments: argparse.Namespace, overrides: list[str]) -> int:
     from bakein.study.config import resolve
     from bakein.study.errors import ConfigError, unknown
     from bakein.study.experiment import load_experiment
-    from bakein.study.schema import WorldSource
+    from bakein.study.materials import Materials
+    from bakein.study.schema import TextSource, WorldSource
 
     study = resolve(load_experiment(arguments.experiment, overrides))
     if arguments.source not in study.sources:
         raise unknown("--source", arguments.source, study.sources)
-    source = study.sources[arguments.source]
-    if not isinstance(source, WorldSource):
-        raise ConfigError(f"--source {arguments.source}: is not made from a world")
     if arguments.documents < 1:
         raise ConfigError(f"--documents is {arguments.documents}; it must be at least 1")
-    world = study.worlds[source.world]
-    problems = world.train(study.seed)
-    count = min(arguments.documents, len(problems))
-    rows = tfds_export.rows(world, (problems[i] for i in range(count)), (source.form,))
+    source = study.sources[arguments.source]
+    if isinstance(source, WorldSource):
+        world = study.worlds[source.world]
+        problems = world.train(study.seed)
+        count = min(arguments.documents, len(problems))
+        rows = tfds_export.rows(world, (problems[i] for i in range(count)), (source.form,))
+    elif isinstance(source, TextSource):
+        windows = Materials(study).windows(arguments.source)
+        count = min(arguments.documents, len(windows))
+        rows = tfds_export.text_rows(windows[:count])
+    else:
+        raise ConfigError(f"--source {arguments.source}: is a data set already")
     path = tfds_export.write(arguments.out, arguments.source, {"train": rows})
     print(f"{count} documents written; read them with base.dataset({str(path)!r})")
     return 0

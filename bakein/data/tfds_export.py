@@ -8,9 +8,12 @@ documents = read("data/registers/1.0.0", "train")      # a random-access sequenc
 The only file that imports TensorFlow Datasets: import it where it is needed.
 """
 
+import contextlib
+import io
 import itertools
 import operator
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -39,6 +42,18 @@ def rows(world: World, problems: Iterable[Problem], forms: Sequence[str]) -> Ite
             }
 
 
+def text_rows(documents: Iterable[Document]) -> Iterator[Row]:
+    """The rows of documents that are no problem's: windows of text."""
+    for document in documents:
+        yield {
+            "prompt": document.prompt,
+            "completion": document.completion,
+            "answer": "",
+            "level": 0,
+            "form": "text",
+        }
+
+
 class WorldDocuments(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Builds a data set of documents; the same rows give the same files.
 
@@ -61,7 +76,7 @@ class WorldDocuments(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
-            description="Training documents of a bakein world.",
+            description="Training documents of a bakein study.",
             features=tfds.features.FeaturesDict(
                 {
                     "prompt": tfds.features.Text(),
@@ -101,10 +116,13 @@ def write(directory: str | os.PathLike, name: str, splits: Mapping[str, Iterable
             raise DataError(f"{path}: no rows for the split {split!r}")
         whole[split] = itertools.chain([first], iterator)
     builder = WorldDocuments(name=name, splits=whole, data_dir=os.fspath(directory))
-    builder.download_and_prepare(
-        file_format="array_record",
-        download_config=tfds.download.DownloadConfig(try_download_gcs=False),
-    )
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()):  # it says that it downloads, which it does not
+        builder.download_and_prepare(
+            file_format="array_record",
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+        )
     return path
 
 

@@ -33,6 +33,7 @@ class Materials:
 
     Attributes:
         tokenizer: of the study.
+        windows: the documents of a text source, by its name.
     """
 
     def __init__(self, study: Study):
@@ -43,7 +44,7 @@ class Materials:
         """
         self._study = study
         self._texts = functools.cache(self._read_texts)
-        self._windows = functools.cache(self._cut_windows)
+        self.windows = functools.cache(self._cut_windows)
         self.tokenizer = self._make_tokenizer()
 
     # --- tokenizer
@@ -84,7 +85,7 @@ class Materials:
     def _documents(self, name: str, data: DataConfig, seed: int) -> Sequence[Document]:
         source = self._study.sources[name]
         if isinstance(source, TextSource):
-            return self._windows(name)
+            return self.windows(name)
         if not isinstance(source, WorldSource):
             from bakein.data import tfds_export  # costs a second; most studies do not need it
 
