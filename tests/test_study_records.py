@@ -28,14 +28,15 @@ def test_records_are_cut_back_to_a_step_and_go_on(records, tmp_path):
     text = (tmp_path / "records.jsonl").read_bytes()
     with (tmp_path / "records.jsonl").open("ab") as file:
         file.write(b'{"step": 5, "lo')  # as a kill leaves it
+    records.close()
+    (tmp_path / "board" / "events.of.an.earlier.session").touch()
     again = Records(tmp_path / "records.jsonl", tmp_path / "board")
     again.keep_until(2)
     assert [r["step"] for r in lines(tmp_path)] == [0, 1, 2]
     again.append([{"step": 3, "loss": 1 / 6}, {"step": 4, "loss": 1 / 7}])
     assert (tmp_path / "records.jsonl").read_bytes() == text
-    assert len(list((tmp_path / "board").iterdir())) == 1  # not the events of both sessions
-    records.close()
     again.close()
+    assert len(list((tmp_path / "board").iterdir())) == 1
 
 
 def test_nothing_to_keep_is_no_error(records, tmp_path):

@@ -238,7 +238,9 @@ def _git_commit() -> str | None:
         return done.stdout.strip() if done.returncode == 0 else ""
 
     try:
-        commit = git("rev-parse", "--short=12", "HEAD")
+        if not git("ls-files", "__init__.py"):  # installed, perhaps below another's checkout
+            return None
     except FileNotFoundError:  # no git on this machine
         return None
-    return (commit + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")) or None
+    changed = "+" if git("status", "--porcelain", "--untracked-files=no") else ""
+    return git("rev-parse", "--short=12", "HEAD") + changed

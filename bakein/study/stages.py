@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable
 
+from bakein.model import count_params
 from bakein.study.dag import Node
 from bakein.study.digest import plain
 from bakein.study.errors import Stopped
@@ -42,6 +43,7 @@ def run_node(node: Node, shop: Shop, progress: Callable[[float], None]) -> None:
         "parents": [node.parent] if node.parent else [],
         "config": plain(node.config),
         "fingerprint": node.fingerprint,
+        "params": count_params(shop.decoder.config),
     }
     folder.write_info({**begun, "status": "running"})
     started = time.monotonic()
