@@ -312,7 +312,7 @@ def test_a_file_that_cannot_be_used_is_told_in_one_line(case, folder, capsys):
 def test_one_long_prompt_among_many_is_found_before_training(folder, capsys):
     path = folder / "gsm8k" / "train.jsonl"
     long = {"question": "How many? " * 400, "answer": "#### 3"}
-    short = [{"question": f"{i}?", "answer": f"#### {i}"} for i in range(600)]
+    short = [{"question": f"{i}?", "answer": f"#### {i}"} for i in range(2000)]
     path.write_text("".join(json.dumps(row) + "\n" for row in [*short, long]))
     assert plan(folder) == 2
     said = capsys.readouterr().err
