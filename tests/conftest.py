@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import io
 import os
+import sys
 
 import pytest
 
@@ -54,3 +55,9 @@ def _run_tiny_study(workdir):
             assert main(["run", tiny_study.FILE, "--workdir", str(workdir)]) == 0
     (workdir / "output.txt").write_text(output[0].getvalue())
     (workdir / "errors.txt").write_text(output[1].getvalue())
+
+
+@pytest.fixture(autouse=True)
+def _own_path(monkeypatch):
+    """Loading an experiment puts its folder on the path; that ends with the test."""
+    monkeypatch.setattr(sys, "path", list(sys.path))

@@ -181,10 +181,13 @@ def test_equal_scores_get_the_width_that_their_number_leaves_open():
     assert same.p_value == 1
 
 
-def test_an_interval_that_has_a_width_keeps_it():
+def test_an_interval_that_has_a_width_keeps_it_within_what_can_be():
     scores = np.random.default_rng(0).random((3, 8))
     interval = bootstrap.mean_interval(scores, 200, 0.95, np.random.default_rng(0))
-    assert bootstrap.bounded(interval, 24, 0, 1) is interval
+    assert bootstrap.bounded(interval, 24, 0, 1) == interval
+    low, high = interval.estimate - 1e-3, interval.estimate + 2e-3
+    inside = bootstrap.bounded(interval, 24, low, high)
+    assert (inside.low, inside.high, inside.se) == (low, high, interval.se)
     one = bootstrap.mean_interval(np.zeros((1, 8)), 200, 0.95, np.random.default_rng(0))
     assert bootstrap.bounded(one, 8, 0, 1) is one
 

@@ -156,7 +156,6 @@ def test_neither_jax_nor_tensorflow_is_imported():
     )
     out = subprocess.run(
         [sys.executable, "-c", code],
-        env={"PYTHONPATH": ":".join(sys.path)},
         capture_output=True,
         text=True,
         check=True,
