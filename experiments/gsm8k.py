@@ -193,7 +193,7 @@ def get_config(arg=None):
         treated="baked_in",
         control="standard",
         stage="rl",
-        epsilon=0.005,
+        epsilon=0.01,
     )
     config.questions.Q2 = base.persistence(
         "Does what the traces gave in pretraining persist through SFT and RL?",
@@ -202,8 +202,11 @@ def get_config(arg=None):
         stages=("pretrain", "sft", "rl"),
     )
     # Models too small to calculate may still have learnt to write a solution.
-    for stage in config.stages:
-        config.contrasts[f"well_formed_after_{stage}"] = base.contrast(
-            "baked_in", "standard", stage, "format", epsilon=0.02
-        )
+    config.questions.Q3 = base.persistence(
+        "And the form of a solution, a last line with #### and a number?",
+        treated="baked_in",
+        control="standard",
+        stages=("pretrain", "sft", "rl"),
+    )
+    config.questions.Q3.metric = "format"
     return config

@@ -168,20 +168,22 @@ def mean_interval(
 
 
 def bounded(interval: Interval, cells: int, least: float, most: float) -> Interval:
-    """The interval of equal scores, of which resampling knows no spread, as wide as it has to be.
+    """The interval of scores that lie in `least`..`most`: not beyond these, and not without width.
 
     Where every answer was wrong, say, all draws are 0 and so would be the interval's width. But if
     `cells` scores are all equal, up to 1 − ((1 − level)/2)^(1/cells) of all such scores may still
     be others (Clopper and Pearson at the edge; at 95 %, 3.7/cells), as far off as scores can be.
 
     Args:
-        interval: returned as it is where it has a width.
+        interval: of their mean; returned as it is with one seed.
         cells: scores that it was made of, seeds × problems.
         least: the smallest score there can be.
         most: the largest.
     """
-    if not math.isclose(interval.low, interval.high, rel_tol=1e-9, abs_tol=1e-12):
+    if interval.seeds < 2:
         return interval
+    if not math.isclose(interval.low, interval.high, rel_tol=1e-9, abs_tol=1e-12):
+        return replace(interval, low=max(interval.low, least), high=min(interval.high, most))
     others = 1 - ((1 - interval.level) / 2) ** (1 / cells)
     low = interval.estimate - others * (interval.estimate - least)
     high = interval.estimate + others * (most - interval.estimate)
