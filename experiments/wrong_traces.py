@@ -21,7 +21,7 @@ SCALES = {
     "tiny": {
         "seeds": 5,
         "model": {"heads": 8, "kv_heads": 8, "head_dim": 8},
-        "world": {"slots": 4, "digits": 3},
+        "world": {"slots": 4, "digits": 3, "test_share": 0.05},
         "pretrain": {"tokens": 1_200_000, "batch": 12, "length": 64},
         "sft": {"tokens": 230_000, "batch": 12, "length": 96},
         "rl": {"steps": 20, "accumulation": 8, "curve_every": 4},
@@ -30,7 +30,7 @@ SCALES = {
     "small": {
         "seeds": 5,
         "model": {"layers": 6, "d_model": 384, "heads": 12, "kv_heads": 12, "head_dim": 32},
-        "world": {"slots": 8, "digits": 4},
+        "world": {"slots": 8, "digits": 4, "test_share": 0.01},
         "pretrain": {"tokens": 200_000_000, "batch": 256, "length": 256},
         "sft": {"tokens": 10_000_000, "batch": 128, "length": 256},
         "rl": {"steps": 100, "prompts": 64, "group": 16, "curve_every": 10},
@@ -39,7 +39,7 @@ SCALES = {
     "paper": {
         "seeds": 5,
         "model": {"layers": 12, "d_model": 768, "heads": 24, "kv_heads": 24, "head_dim": 32},
-        "world": {"slots": 12, "digits": 5},
+        "world": {"slots": 12, "digits": 5, "test_share": 0.01},
         "pretrain": {"tokens": 4_000_000_000, "batch": 1024, "length": 512, "shards": 64},
         "sft": {"tokens": 100_000_000, "batch": 512, "length": 512, "shards": 64},
         "rl": {"steps": 400, "prompts": 256, "group": 16, "curve_every": 20},
@@ -48,7 +48,7 @@ SCALES = {
     "smoke": {
         "seeds": 2,
         "model": {"heads": 8, "kv_heads": 8, "head_dim": 8},
-        "world": {"slots": 4, "digits": 3},
+        "world": {"slots": 4, "digits": 3, "test_share": 0.05},
         "pretrain": {"tokens": 20_000, "batch": 12, "length": 64},
         "sft": {"tokens": 8_000, "batch": 12, "length": 96},
         "rl": {"steps": 3, "prompts": 8, "group": 4, "curve_every": 1, "curve_problems": 8},
@@ -73,12 +73,7 @@ def get_config(arg=None):
     # Members 0 and 100 to 103 chose the recipe, which is the quickstart's (LOG.md).
     config = base.study("wrong_traces", seeds=scale["seeds"], first_seed=1)
     config.model = base.model(**scale["model"])
-    config.worlds.registers = base.world(
-        Registers,
-        templates=1,
-        test_share=0.05 if arg in (None, "tiny", "smoke") else 0.01,
-        **scale["world"],
-    )
+    config.worlds.registers = base.world(Registers, templates=1, **scale["world"])
     config.worlds.facts = base.world(Facts, entities=200, seed=0)
     config.worlds.filler = base.world(
         Filler, vocabulary=200, words=8, zipf=1.0, bigram=0.5, test_share=0.01, seed=0

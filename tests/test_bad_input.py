@@ -225,12 +225,21 @@ CHANGES = {
 }  # fmt: skip
 
 
+@pytest.fixture
+def refused(fails, tmp_path):
+    """Asserts that the tiny study with a change says this, and that nothing is begun."""
+
+    def check(change, says):
+        line = fails("run", experiment(tmp_path, change), "--workdir", tmp_path / "run")
+        assert re.search(says, line), line
+        assert not list(tmp_path.glob("run/stages/*"))
+
+    return check
+
+
 @pytest.mark.parametrize("case", CHANGES)
-def test_a_wrong_experiment(case, fails, tmp_path):
-    change, says = CHANGES[case]
-    line = fails("run", experiment(tmp_path, change), "--workdir", tmp_path / "run")
-    assert re.search(says, line), line
-    assert not list(tmp_path.glob("run/stages/*"))
+def test_a_wrong_experiment(case, refused):
+    refused(*CHANGES[case])
 
 
 PROBE = "base.budget_probe(world='registers', answer='!', **{changes})"
@@ -324,11 +333,8 @@ PROBES = {
 
 
 @pytest.mark.parametrize("case", PROBES)
-def test_a_wrong_probe(case, fails, tmp_path):
-    change, says = PROBES[case]
-    line = fails("run", experiment(tmp_path, change), "--workdir", tmp_path / "run")
-    assert re.search(says, line), line
-    assert not list(tmp_path.glob("run/stages/*"))
+def test_a_wrong_probe(case, refused):
+    refused(*PROBES[case])
 
 
 def lift(kind="wrong_traces", **changes):
@@ -356,11 +362,8 @@ LIFTS = {
 
 
 @pytest.mark.parametrize("case", LIFTS)
-def test_a_wrong_question_about_a_share(case, fails, tmp_path):
-    change, says = LIFTS[case]
-    line = fails("run", experiment(tmp_path, change), "--workdir", tmp_path / "run")
-    assert re.search(says, line), line
-    assert not list(tmp_path.glob("run/stages/*"))
+def test_a_wrong_question_about_a_share(case, refused):
+    refused(*LIFTS[case])
 
 
 FILES = {

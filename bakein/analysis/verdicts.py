@@ -195,7 +195,7 @@ def spurious(reference: Interval, lift: Interval | None, epsilon: float) -> Spur
         ValueError: epsilon is not a share.
     """
     _check_share(epsilon)
-    if lift is None or reference.seeds < 2 or reference.low <= 0:
+    if lift is None or not _gains(reference):
         return Spurious.UNDERPOWERED
     if lift.low > 1 - epsilon:
         return Spurious.BASE
@@ -211,7 +211,7 @@ def wrong_traces(reference: Interval, ratio: Interval | None, epsilon: float) ->
         ValueError: epsilon is not a share.
     """
     _check_share(epsilon)
-    if ratio is None or reference.seeds < 2 or reference.low <= 0:
+    if ratio is None or not _gains(reference):
         return WrongTraces.UNDERPOWERED
     if ratio.low > 1 - epsilon:
         return WrongTraces.AS_CORRECT
@@ -276,6 +276,11 @@ def frontier(candidates: Collection[float], seeds: int) -> Frontier:
         return Frontier.AFTER
     ends = 0.0 in candidates or 1.0 in candidates
     return Frontier.UNDERPOWERED if ends else Frontier.INTERIOR
+
+
+def _gains(reference: Interval) -> bool:
+    """Whether there is a gain to take shares of."""
+    return reference.seeds > 1 and reference.low > 0
 
 
 def _check(epsilon: float) -> None:

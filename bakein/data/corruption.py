@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bakein.data.errors import DataError
-from bakein.data.worlds.world import Problem, World
+from bakein.data.worlds.world import Problem, World, require_share
 
 Steps = tuple[str, ...]
 
@@ -59,7 +59,7 @@ def none(world: World, problem: Problem, rng: np.random.Generator, rate: float) 
 
 def steps(world: World, problem: Problem, rng: np.random.Generator, rate: float) -> Trace:
     """Each step replaced by a wrong one with probability `rate`, independently."""
-    _check(rate)
+    require_share("corruption rate", rate)
     wrong = rng.random(len(problem.steps)) < rate
     shown = tuple(
         world.wrong_step(problem, index, rng) if wrong[index] else step
@@ -74,7 +74,7 @@ def filler(world: World, problem: Problem, rng: np.random.Generator, rate: float
     Nothing is left of the trace but its length: what it still gives is time to compute, as in
     "Let's think dot by dot" [2404.15758].
     """
-    _check(rate)
+    require_share("corruption rate", rate)
     if problem.steps and _BLANK not in world.alphabet:
         raise DataError(f"corruption filler: {type(world).__name__} has no blank in its alphabet")
     blank = rng.random() < rate
@@ -89,7 +89,7 @@ def swapped(world: World, problem: Problem, rng: np.random.Generator, rate: floa
     change places. It is a trace of as many steps and characters, or of nearly as many where the
     world has no such, and comes from a training problem: no held-out solution is shown.
     """
-    _check(rate)
+    require_share("corruption rate", rate)
     if not problem.steps or rng.random() >= rate:
         return none(world, problem, rng, rate)
     donors = _donors(world)
@@ -103,7 +103,7 @@ def swapped(world: World, problem: Problem, rng: np.random.Generator, rate: floa
 
 def wrong_answer(world: World, problem: Problem, rng: np.random.Generator, rate: float) -> Trace:
     """The right steps, and with probability `rate` a wrong answer after them."""
-    _check(rate)
+    require_share("corruption rate", rate)
     followed = problem.steps
     if rng.random() < rate:
         for index in reversed(range(len(followed))):
@@ -120,7 +120,7 @@ def retry(world: World, problem: Problem, rng: np.random.Generator, rate: float)
     As in Physics of Language Models 2.2 [2408.16293], whose `[BACK]` is the world's own `retry`
     mark here; but there is at most one error per step, so that traces stay of bounded length.
     """
-    _check(rate)
+    require_share("corruption rate", rate)
     mark = getattr(world, "retry", None)
     if problem.steps and mark is None:
         raise DataError(f"corruption retry: {type(world).__name__} takes no step back")
@@ -144,8 +144,3 @@ def _donors(world: World) -> Mapping[tuple[int, int], tuple[Steps, ...]]:
 
 def _size(trace: Steps) -> tuple[int, int]:
     return len(trace), sum(map(len, trace))
-
-
-def _check(rate: float) -> None:
-    if not 0 <= rate <= 1:
-        raise DataError(f"corruption rate: {rate}; 0 to 1 is allowed")

@@ -19,14 +19,22 @@ def encode_prompts(
     Raises:
         DataError: If a prompt takes more than `length` positions.
     """
-    tokens_BP = np.full((len(prompts), length), PAD, np.int32)
-    segments_BP = np.zeros((len(prompts), length), np.int32)
+    rows = []
     for row, prompt in enumerate(prompts):
         tokens = [BOS, *tokenizer.encode(prompt)]
         if len(tokens) > length:
             raise DataError(
                 f"prompt {row} ({prompt[:40]!r}): {len(tokens)} positions, must be at most {length}"
             )
-        tokens_BP[row, : len(tokens)] = tokens
-        segments_BP[row, : len(tokens)] = 1
-    return tokens_BP, segments_BP
+        rows.append(tokens)
+    return pad_rows(rows, length)
+
+
+def pad_rows(rows: Sequence[Sequence[int]], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of token ids padded on the right, and 1 on them and 0 on padding. int32 [B, length]."""
+    tokens_BL = np.full((len(rows), length), PAD, np.int32)
+    segments_BL = np.zeros((len(rows), length), np.int32)
+    for row, tokens in enumerate(rows):
+        tokens_BL[row, : len(tokens)] = tokens
+        segments_BL[row, : len(tokens)] = 1
+    return tokens_BL, segments_BL

@@ -14,8 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from bakein.data.prompts import encode_prompts
-from bakein.data.tokenizers import BOS, PAD, Tokenizer
+from bakein.data.prompts import encode_prompts, pad_rows
+from bakein.data.tokenizers import BOS, Tokenizer
 from bakein.data.worlds.world import Problem, World, generator
 from bakein.evals.evaluate import EvalConfig, Evaluation, Prompts, evaluate
 from bakein.evals.likelihood import completion_nll
@@ -69,10 +69,7 @@ def attack_prompts(
     # Encoded apart, as a document's prompt and completion are.
     prefill = tokenizer.encode(attack.prefill)
     encoded = [[BOS, *tokenizer.encode(text), *prefill] for asked in texts for text in asked]
-    length_B = np.array([len(ids) for ids in encoded])
-    segments_BP = (np.arange(length_B.max()) < length_B[:, None]).astype(np.int32)
-    tokens_BP = np.full(segments_BP.shape, PAD, np.int32)
-    tokens_BP[segments_BP > 0] = np.concatenate(encoded)
+    tokens_BP, segments_BP = pad_rows(encoded, max(map(len, encoded)))
     shape = (len(texts), attack.attempts, -1)
     return Prompts(texts, attack.prefill, tokens_BP.reshape(shape), segments_BP.reshape(shape))
 

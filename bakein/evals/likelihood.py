@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bakein.data.tokenizers import EOS, PAD, Tokenizer
+from bakein.data.prompts import pad_rows
+from bakein.data.tokenizers import EOS, Tokenizer
 from bakein.rl.rollout import prefill, token_logprobs
 from bakein.rl.sampling import in_calls
 
@@ -73,10 +74,7 @@ def completion_nll(
         float32 [B], in nats.
     """
     encoded = [[*tokenizer.encode(text), EOS] for text in completions]
-    length_B = np.array([len(ids) for ids in encoded])
-    mask_BC = (np.arange(length_B.max()) < length_B[:, None]).astype(np.int32)
-    completion_BC = np.full(mask_BC.shape, PAD, np.int32)
-    completion_BC[mask_BC > 0] = np.concatenate(encoded)
+    completion_BC, mask_BC = pad_rows(encoded, max(map(len, encoded)))
     arrays = [tokens_BP, segments_BP, completion_BC, mask_BC]
     logprob_B = in_calls(
         lambda *arrays_R: completion_logprobs(decoder, params, *arrays_R), arrays, rows, sharding

@@ -5,7 +5,7 @@ of hypotheses, the other named contrasts a second one; in each, a verdict is rea
 of its Holm level. So a contrast listed for the reader's interest costs no question its power.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,6 @@ from bakein.report.scores import Scores
 Row = dict[str, Any]
 ScoresOf = Mapping[tuple[str, str], Scores]
 MetricsOf = Mapping[tuple[str, str], Mapping[str, np.ndarray]]
-
-
-def _arms(row: Row) -> tuple[str, str]:
-    return row["treated"], row["control"]
 
 
 def _effect_name(row: Row) -> str:
@@ -63,7 +59,7 @@ def judge_contrasts(
 
 def judge_persistence(question: Row, scores: ScoresOf, settings: Row) -> Row:
     """A persistence question answered: the difference in logits stage by stage, and the last's."""
-    seeds, stages = _common(_arms(question), question["stages"], scores)
+    seeds, stages = _common(question, question["stages"], scores)
     row = {
         **question,
         "effect_name": _effect_name(question),
@@ -137,7 +133,7 @@ def _difference(
     row: Row, scores: ScoresOf, metrics: MetricsOf, settings: Row
 ) -> _Difference | None:
     """Over the seeds that both arms have finished; None where there is none."""
-    seeds, stages = _common(_arms(row), [row["stage"]], scores)
+    seeds, stages = _common(row, [row["stage"]], scores)
     if not seeds or not stages:
         return None
     treated_SP, control_SP = (
@@ -185,10 +181,9 @@ def _judge(row: Row, interval: bootstrap.Interval, means: tuple[float, float]) -
     }
 
 
-def _common(
-    arms: Sequence[str], stages: Sequence[str], scores: ScoresOf
-) -> tuple[tuple[int, ...], list[str]]:
-    """The seeds that all arms have in each of the stages, and the stages that all have."""
+def _common(row: Row, stages: list[str], scores: ScoresOf) -> tuple[tuple[int, ...], list[str]]:
+    """The seeds that both arms have in each of the stages, and the stages that both have."""
+    arms = row["treated"], row["control"]
     present = [s for s in stages if all((arm, s) in scores for arm in arms)]
     sets = [set(scores[arm, s].seeds) for arm in arms for s in present]
     return tuple(sorted(set.intersection(*sets))) if sets else (), present

@@ -1,10 +1,11 @@
 """The curves of results.json: pass@k against k, held-out accuracy against RL samples."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from bakein.analysis import bootstrap, curves, passk, rl_curve, slopes
+from bakein.analysis import bootstrap, curves, rl_curve, slopes
 from bakein.report.metrics import vote_size
 from bakein.report.records import Node, Study
 from bakein.report.scores import Scores
@@ -12,15 +13,18 @@ from bakein.report.scores import Scores
 Curve = dict[str, Any]
 
 
-def pass_at_k_curve(scores: Scores, ks: list[int], settings: dict[str, Any]) -> Curve:
-    """pass@k with its band; the fits describe the pooled seeds, the area has an interval."""
-    scores_KSP = np.array([passk.pass_at_k(scores.correct_SP, scores.samples, k) for k in ks])
+def pass_at_k_curve(
+    scores: Scores, found: Mapping[str, np.ndarray], ks: list[int], settings: dict[str, Any]
+) -> Curve:
+    """pass@k with its band; the fits describe the pooled seeds, the area has an interval.
+
+    `found` are the place's metrics, with those of `area_scores` among them.
+    """
+    scores_KSP = np.array([found[f"pass@{k}"] for k in ks])
     band = curves.band(scores_KSP, settings["resamples"], settings["level"], _rng(settings))
     beta = slopes.fit_beta(scores.correct_SP.reshape(-1), scores.samples, ks)
     power = slopes.fit_power(ks, band.mean_X)
-    areas_S = []
-    if len(ks) > 1:
-        areas_S = [slopes.area_over_log2(ks, seed_K) for seed_K in scores_KSP.mean(axis=2).T]
+    areas_S = found["pass_area"][:, 0].tolist() if len(ks) > 1 else []
     fit = {"tail_exponent": beta.alpha, "power_exponent": power.b, **_area(areas_S, settings)}
     fit["reason"] = beta.reason or power.reason
     by_seed = dict(zip(map(str, scores.seeds), scores_KSP.mean(axis=2).T.tolist(), strict=True))
@@ -55,19 +59,23 @@ def rl_points(study: Study, arm: str, stage: str) -> tuple[list[Node], list[int]
     return list(by_seed), x, reward_SX
 
 
-def area_scores(study: Study, scores: Scores, ks: list[int]) -> dict[str, np.ndarray]:
-    """The areas under a place's curves as scores [S, 1], by metric, where it has such curves."""
-    found = {}
+def area_scores(
+    study: Study, scores: Scores, found: Mapping[str, np.ndarray], ks: list[int]
+) -> dict[str, np.ndarray]:
+    """The areas under a place's curves as scores [S, 1], by metric, where it has such curves.
+
+    `found` are the place's other metrics.
+    """
+    areas = {}
     if len(ks) > 1:
-        pass_KSP = [passk.pass_at_k(scores.correct_SP, scores.samples, k) for k in ks]
-        seeds_KS = np.mean(pass_KSP, axis=2)
-        found["pass_area"] = np.array(
+        seeds_KS = np.array([found[f"pass@{k}"].mean(axis=1) for k in ks])
+        areas["pass_area"] = np.array(
             [[slopes.area_over_log2(ks, seed_K)] for seed_K in seeds_KS.T]
         )
     nodes, x, reward_SX = rl_points(study, scores.arm, scores.stage)
     if len(x) > 2 and [node.seed for node in nodes] == list(scores.seeds):
-        found["rl_area"] = np.array([[rl_curve.aurc(x, seed_X)] for seed_X in reward_SX])
-    return found
+        areas["rl_area"] = np.array([[rl_curve.aurc(x, seed_X)] for seed_X in reward_SX])
+    return areas
 
 
 def rl_curves(study: Study, arm: str, stage: str, settings: dict[str, Any]) -> list[Curve]:

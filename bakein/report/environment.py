@@ -1,8 +1,5 @@
 """The jinja2 environment of all pages: what is printed is escaped, what is missing is an error."""
 
-import re
-from typing import Any
-
 import jinja2
 
 from bakein.report import text
@@ -55,8 +52,3 @@ def _percent(value: float | None) -> str:
     if value is None:
         return "–"
     return "same" if value == 0 else f"{text.signed(100 * value, 2)} %"
-
-
-def function_name(value: Any) -> Any:
-    """A function in a configuration by its name, without the digest of its source."""
-    return re.sub(r" [0-9a-f]{8}$", "", value) if isinstance(value, str) else value

@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from bakein.report import text
-from bakein.report.environment import function_name, make_environment
+from bakein.report.environment import make_environment
 from bakein.report.plots import Plot
 from bakein.report.records import Record, Study
 from bakein.report.svg import ARM_COLOURS, inline
@@ -72,7 +72,7 @@ def _changes(study: Study, results: Results) -> dict[str, str]:
     """What each arm changes in the study's stages, as the study file says it."""
     arms = study.info["config"].get("arms", {})
     return {
-        arm: ", ".join(f"{key} = {function_name(value)}" for key, value in _leaves(arms[arm]))
+        arm: ", ".join(f"{key} = {text.function_name(value)}" for key, value in _leaves(arms[arm]))
         or "nothing"
         for arm in results["arms"]
         if arm in arms

@@ -39,7 +39,7 @@ def assemble(study: Study) -> Results:
         for place, found in scores.items()
     }
     for place, found in scores.items():
-        metrics[place] |= area_scores(study, found, ks)
+        metrics[place] |= area_scores(study, found, metrics[place], ks)
     judged = judge_contrasts(info["contrasts"], questions, scores, metrics, settings)
     answers = {
         name: _answer(row, judged, scores, metrics, settings) for name, row in questions.items()
@@ -54,7 +54,7 @@ def assemble(study: Study) -> Results:
             "study": info["study"],
             "nodes": _nodes(study, scores, metrics),
             "contrasts": contrasts,
-            "curves": _curves(study, scores, ks, control),
+            "curves": _curves(study, scores, metrics, ks, control),
             "answers": answers,
             "arms": info["arms"],
             "stages": info["stages"],
@@ -162,14 +162,17 @@ def _summary(scores: dict[tuple[str, str], Scores], metrics: ByPlace, settings: 
     return rows
 
 
-def _curves(study: Study, scores: dict, ks: list[int], control: str) -> list[dict]:
+def _curves(
+    study: Study, scores: dict, metrics: ByPlace, ks: list[int], control: str
+) -> list[dict]:
     settings = study.info["bootstrap"]
     found = []
     for stage in study.info["stages"]:
         for arm in study.info["arms"]:
             found += rl_curves(study, arm, stage, settings)
             if (arm, stage) in scores and ks:
-                found.append(pass_at_k_curve(scores[arm, stage], ks, settings))
+                place = scores[arm, stage], metrics[arm, stage]
+                found.append(pass_at_k_curve(*place, ks, settings))
     add_multipliers(found, control)
     return found
 

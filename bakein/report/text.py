@@ -1,8 +1,10 @@
 """How numbers and foreign text are written: in the page, in plots and in the terminal."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 LONGEST = 600  # characters of a prompt or completion that the page shows
 # Controls, formats (bidirectional overrides, zero width), surrogates, private use, unassigned,
@@ -74,3 +76,8 @@ def quantity(value: float | None) -> str:
 def plural(count: int, noun: str) -> str:
     """`1 seed`, `5 seeds`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def function_name(value: Any) -> Any:
+    """A function in a configuration by its name, without the digest of its source."""
+    return re.sub(r" [0-9a-f]{8}$", "", value) if isinstance(value, str) else value

@@ -43,6 +43,8 @@ from bakein.data.worlds.world import (
     fill,
     generator,
     require_ascending,
+    require_between,
+    require_test_share,
     split_of_whole,
 )
 
@@ -93,20 +95,14 @@ class Chain:
     retry: ClassVar[str] = traces.RETRY
 
     def __post_init__(self):
-        if not 10 <= self.modulus <= 1000:
-            raise DataError(f"modulus: {self.modulus}; 10 to 1000 are allowed")
+        require_between("modulus", self.modulus, 10, 1000)
         for name in ("train_depths", "test_depths"):
             require_ascending(name, getattr(self, name), 1, DEEPEST)
-        if not 1 <= self.templates <= len(TEMPLATES):
-            raise DataError(f"templates: {self.templates}; 1 to {len(TEMPLATES)} are allowed")
-        # A chain of n operations has n(n+1)/2 parts; at least 1 in 10 draws must survive.
+        require_between("templates", self.templates, 1, len(TEMPLATES))
+        # A chain of n operations has n(n+1)/2 parts.
         deepest = self.levels[-1]
-        most = 1 - 0.1 ** (2 / (deepest * (deepest + 1)))
-        if not 0 < self.test_share <= most:
-            raise DataError(
-                f"test_share: {self.test_share}; above 0 and, at depth {deepest}, up to "
-                f"{most:.3g} is allowed"
-            )
+        parts = deepest * (deepest + 1) / 2
+        require_test_share(self.test_share, parts, f"at depth {deepest}")
 
     @property
     def alphabet(self) -> str:

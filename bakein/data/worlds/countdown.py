@@ -56,6 +56,7 @@ from bakein.data.worlds.world import (
     distinct,
     fill,
     generator,
+    require_between,
     split_of,
     split_of_whole,
 )
@@ -108,8 +109,7 @@ class Countdown:
             ("width", 1, 8),
             ("templates", 1, len(TEMPLATES)),
         ):
-            if not least <= getattr(self, name) <= most:
-                raise DataError(f"{name}: {getattr(self, name)}; {least} to {most} are allowed")
+            require_between(name, getattr(self, name), least, most)
         if not 0 < self.test_share <= _MOST_HELD_OUT:
             raise DataError(
                 f"test_share: {self.test_share}; above 0 and up to {_MOST_HELD_OUT} is allowed"

@@ -19,7 +19,14 @@ from typing import ClassVar
 import numpy as np
 
 from bakein.data.errors import DataError
-from bakein.data.worlds.world import Check, Document, Problem, generator, sample
+from bakein.data.worlds.world import (
+    Check,
+    Document,
+    Problem,
+    generator,
+    require_between,
+    sample,
+)
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _WIDTH = 3  # letters of a key and of a value
@@ -42,8 +49,7 @@ class Facts:
     forms: ClassVar[tuple[str, ...]] = ("direct",)
 
     def __post_init__(self):
-        if not 1 <= self.entities <= len(LETTERS) ** _WIDTH:
-            raise DataError(f"entities: {self.entities}; 1 to {len(LETTERS) ** _WIDTH} are allowed")
+        require_between("entities", self.entities, 1, len(LETTERS) ** _WIDTH)
 
     def train(self, seed: int) -> Sequence[Problem]:
         """Every fact once."""

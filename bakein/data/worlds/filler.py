@@ -26,6 +26,8 @@ from bakein.data.worlds.world import (
     distinct,
     fill,
     generator,
+    require_between,
+    require_share,
     split_of,
 )
 
@@ -62,14 +64,12 @@ class Filler:
     forms: ClassVar[tuple[str, ...]] = ("text",)
 
     def __post_init__(self):
-        if not 1 <= self.vocabulary <= 10_000:
-            raise DataError(f"vocabulary: {self.vocabulary}; 1 to 10000 are allowed")
+        require_between("vocabulary", self.vocabulary, 1, 10_000)
         if self.words < 1:
             raise DataError(f"words: {self.words}; at least 1 is allowed")
         if not 0 <= self.zipf < np.inf:
             raise DataError(f"zipf: {self.zipf}; a finite number, at least 0, is allowed")
-        if not 0 <= self.bigram <= 1:
-            raise DataError(f"bigram: {self.bigram}; 0 to 1 is allowed")
+        require_share("bigram", self.bigram)
         if not 0 < self.test_share < 1:
             raise DataError(f"test_share: {self.test_share}; between 0 and 1 is allowed")
 

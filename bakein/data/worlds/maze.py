@@ -42,6 +42,7 @@ from bakein.data.worlds.world import (
     distinct,
     fill,
     generator,
+    require_between,
     split_of,
 )
 
@@ -86,15 +87,13 @@ class Maze:
     retry: ClassVar[str] = traces.RETRY
 
     def __post_init__(self):
-        if not 3 <= self.side <= 7:
-            raise DataError(f"side: {self.side}; 3 to 7 are allowed")
+        require_between("side", self.side, 3, 7)
         for name, most in (
             ("walls", self.side**2 // 3),
             ("moves", min(_MOST_MOVES, 2 * (self.side - 1))),
             ("templates", len(TEMPLATES)),
         ):
-            if not 1 <= getattr(self, name) <= most:
-                raise DataError(f"{name}: {getattr(self, name)}; 1 to {most} are allowed")
+            require_between(name, getattr(self, name), 1, most)
         if not 0 < self.test_share < 1:
             raise DataError(f"test_share: {self.test_share}; between 0 and 1 is allowed")
 

@@ -36,6 +36,9 @@ from bakein.data.worlds.world import (
     fill,
     generator,
     require_ascending,
+    require_between,
+    require_share,
+    require_test_share,
     split_of,
     split_of_whole,
 )
@@ -99,17 +102,11 @@ class Parity:
 
     def __post_init__(self):
         require_ascending("lengths", self.lengths, 2, LONGEST)
-        if not 0 <= self.long_share <= 1:
-            raise DataError(f"long_share: {self.long_share}; 0 to 1 is allowed")
-        if not 1 <= self.templates <= len(TEMPLATES):
-            raise DataError(f"templates: {self.templates}; 1 to {len(TEMPLATES)} are allowed")
-        # A problem has at most one part of each length; at least 1 in 10 draws must survive.
-        most = 1 - 0.1 ** (1 / len(self.lengths))
-        if not 0 < self.test_share <= most:
-            raise DataError(
-                f"test_share: {self.test_share}; above 0 and, with {len(self.lengths)} lengths, up "
-                f"to {most:.3g} is allowed"
-            )
+        require_share("long_share", self.long_share)
+        require_between("templates", self.templates, 1, len(TEMPLATES))
+        # A problem has at most one part of each length.
+        parts = len(self.lengths)
+        require_test_share(self.test_share, parts, f"with {parts} lengths")
 
     @property
     def alphabet(self) -> str:

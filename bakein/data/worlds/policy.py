@@ -50,6 +50,8 @@ from bakein.data.worlds.world import (
     Endless,
     Problem,
     generator,
+    require_between,
+    require_share,
     sample,
     split_of,
 )
@@ -148,17 +150,14 @@ class Policy:
     forms: ClassVar[tuple[str, ...]] = ("comply", "refuse", "tag", "recontextualised")
 
     def __post_init__(self):
-        if not 1 <= self.entities <= len(LETTERS) ** _WIDTH:
-            raise DataError(f"entities: {self.entities}; 1 to {len(LETTERS) ** _WIDTH} are allowed")
+        require_between("entities", self.entities, 1, len(LETTERS) ** _WIDTH)
         if not set(self.forbidden) <= set(LETTERS):
             raise DataError(f"forbidden: {self.forbidden!r}; letters from a to z are allowed")
         for name in ("seen", "noise"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise DataError(f"{name}: {getattr(self, name)}; 0 to 1 is allowed")
+            require_share(name, getattr(self, name))
         if not self.groups or not set(self.groups) <= set(GROUPS):
             raise DataError(f"groups: {self.groups!r}; at least one of {', '.join(GROUPS)}")
-        if not 1 <= self.templates <= len(TEMPLATES):
-            raise DataError(f"templates: {self.templates}; 1 to {len(TEMPLATES)} are allowed")
+        require_between("templates", self.templates, 1, len(TEMPLATES))
         if self.turns < 1:
             raise DataError(f"turns: {self.turns}; at least 1 is allowed")
         there = {entity.level for entity in self._asked}

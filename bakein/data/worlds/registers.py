@@ -41,6 +41,8 @@ from bakein.data.worlds.world import (
     distinct,
     fill,
     generator,
+    require_between,
+    require_test_share,
     split_of_whole,
 )
 
@@ -101,17 +103,11 @@ class Registers:
     def __post_init__(self):
         if self.slots < 1:
             raise DataError(f"slots: {self.slots}; at least 1 is allowed")
-        if not 3 <= self.digits <= 5:
-            raise DataError(f"digits: {self.digits}; 3 to 5 are allowed")
-        if not 1 <= self.templates <= len(TEMPLATES):
-            raise DataError(f"templates: {self.templates}; 1 to {len(TEMPLATES)} are allowed")
-        # A program of n operations has n(n+1)/2 parts; at least 1 in 10 draws must survive.
-        most = 1 - 0.1 ** (2 / (self.slots * (self.slots + 1)))
-        if not 0 < self.test_share <= most:
-            raise DataError(
-                f"test_share: {self.test_share}; above 0 and, with {self.slots} slots, up to "
-                f"{most:.3g} is allowed"
-            )
+        require_between("digits", self.digits, 3, 5)
+        require_between("templates", self.templates, 1, len(TEMPLATES))
+        # A program of n operations has n(n+1)/2 parts.
+        parts = self.slots * (self.slots + 1) / 2
+        require_test_share(self.test_share, parts, f"with {self.slots} slots")
 
     @property
     def alphabet(self) -> str:

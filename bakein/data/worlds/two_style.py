@@ -37,7 +37,14 @@ import numpy as np
 from bakein.data.errors import DataError
 from bakein.data.worlds import traces
 from bakein.data.worlds.registers import Registers
-from bakein.data.worlds.world import Check, Document, Endless, Problem
+from bakein.data.worlds.world import (
+    Check,
+    Document,
+    Endless,
+    Problem,
+    require_between,
+    require_share,
+)
 
 # What stands before every step.
 MARKS = {"code": ">", "language": "~"}
@@ -79,10 +86,8 @@ class TwoStyle:
 
     def __post_init__(self):
         for name in ("share", "accuracy_code", "accuracy_language"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise DataError(f"{name}: {getattr(self, name)}; 0 to 1 is allowed")
-        if not 1 <= self.slips <= 9:
-            raise DataError(f"slips: {self.slips}; 1 to 9 are allowed")
+            require_share(name, getattr(self, name))
+        require_between("slips", self.slips, 1, 9)
         _ = self._programs  # which checks the other fields
 
     @property

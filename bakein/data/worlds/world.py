@@ -165,6 +165,31 @@ def balanced(n: int, levels: Sequence[int]) -> list[int]:
     return list(itertools.islice(itertools.cycle(levels), n))
 
 
+def require_between(name: str, value: int, least: int, most: int) -> None:
+    """Raises a `DataError` unless a field is in a range, its ends included."""
+    if not least <= value <= most:
+        raise DataError(f"{name}: {value}; {least} to {most} are allowed")
+
+
+def require_share(name: str, value: float) -> None:
+    """Raises a `DataError` unless a field is a share of a whole."""
+    if not 0 <= value <= 1:
+        raise DataError(f"{name}: {value}; 0 to 1 is allowed")
+
+
+def require_test_share(value: float, parts: float, where: str) -> None:
+    """Raises a `DataError` unless a world that holds out `value` of all keys has enough problems.
+
+    Args:
+        value: The share that is held out.
+        parts: Problems inside its largest problem: at least 1 in 10 draws must survive them all.
+        where: What the bound depends on, for the message: `with 4 slots`.
+    """
+    most = 1 - 0.1 ** (1 / parts)
+    if not 0 < value <= most:
+        raise DataError(f"test_share: {value}; above 0 and, {where}, up to {most:.3g} is allowed")
+
+
 def require_ascending(name: str, values: object, least: int, most: int) -> None:
     """Raises a `DataError` unless a field is a tuple of integers in a range, ascending."""
     allowed = range(least, most + 1)
