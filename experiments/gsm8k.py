@@ -18,7 +18,7 @@ parameters, so undecided. The form of a solution is undecided as well: +1.59 log
 """
 
 from bakein.data.worlds.gsm8k import GSM8K
-from bakein.study import base
+from bakein.study import ask, base
 
 # The numbers of each scale. A prompt of GSM8K's training file takes up to 312 positions of the
 # tiny tokenizer, its solution up to 388: so RL leaves no problem out, SFT one in a hundred.
@@ -191,7 +191,7 @@ def get_config(arg=None):
     config.arms.standard = base.arm()
     config.arms.baked_in = base.arm({"pretrain.data.share.traces": scale["share"]})
     config.evaluation = base.evaluation(world="gsm8k", **scale["evaluation"])
-    config.questions.Q1 = base.comparison(
+    config.questions.Q1 = ask.comparison(
         "Does a model that has read GSM8K's traces in pretraining solve more of its test problems "
         "after SFT and RL?",
         treated="baked_in",
@@ -199,14 +199,14 @@ def get_config(arg=None):
         stage="rl",
         epsilon=0.01,
     )
-    config.questions.Q2 = base.persistence(
+    config.questions.Q2 = ask.persistence(
         "Does what the traces gave in pretraining persist through SFT and RL?",
         treated="baked_in",
         control="standard",
         stages=("pretrain", "sft", "rl"),
     )
     # Models too small to calculate may still have learnt to write a solution.
-    config.questions.Q3 = base.persistence(
+    config.questions.Q3 = ask.persistence(
         "And the form of a solution, a last line with #### and a number?",
         treated="baked_in",
         control="standard",

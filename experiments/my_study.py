@@ -18,7 +18,7 @@ from bakein.data.worlds.world import (
     split_of,
 )
 from bakein.rl import rewards
-from bakein.study import base
+from bakein.study import ask, base
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ def get_config(arg=None):
     config.arms.none = base.arm()
     config.arms.some = base.arm({"pretrain.data.share.traces": 0.2})
     config.evaluation = base.evaluation(world="sums", problems=64)
-    config.questions.Q1 = base.comparison(
+    config.questions.Q1 = ask.comparison(
         "Do running sums in pretraining help?", treated="some", control="none", stage="rl"
     )
     return config

@@ -14,7 +14,7 @@ from bakein.data import corruption
 from bakein.data.worlds.facts import Facts
 from bakein.data.worlds.filler import Filler
 from bakein.data.worlds.registers import Registers
-from bakein.study import base
+from bakein.study import ask, base
 
 # Budgets by scale. `smoke` shows that everything works; its answers mean nothing.
 SCALES = {
@@ -83,25 +83,21 @@ def get_config(arg=None):
         recall="facts",
         facts=200,
     )
-    config.questions.Q1 = base.comparison(
+    config.questions.Q1 = ask.comparison(
         "Can reasoning be baked in during pretraining, instead of bolted on afterwards?",
         treated="baked_in",
         control="standard",
         stage="rl",
     )
-    config.questions.Q2 = base.persistence(
+    config.questions.Q2 = ask.persistence(
         "Do the gains of early reasoning persist through SFT and RL, or are they washed out?",
         treated="baked_in",
         control="standard",
         stages=("pretrain", "sft", "rl"),
     )
-    config.contrasts.wrong_traces = base.contrast(
-        "wrong_traces", "standard", "rl", "accuracy", 0.02
-    )
-    config.contrasts.right_traces = base.contrast(
-        "baked_in", "wrong_traces", "rl", "accuracy", 0.02
-    )
-    config.contrasts.from_base = base.contrast(
+    config.contrasts.wrong_traces = ask.contrast("wrong_traces", "standard", "rl", "accuracy", 0.02)
+    config.contrasts.right_traces = ask.contrast("baked_in", "wrong_traces", "rl", "accuracy", 0.02)
+    config.contrasts.from_base = ask.contrast(
         "baked_in", "standard", "rl_from_base", "accuracy", 0.02
     )
     return config

@@ -15,7 +15,7 @@ rollout: with one update there is nothing to clip.
 from bakein.data.worlds.filler import Filler
 from bakein.data.worlds.two_style import TwoStyle
 from bakein.rl import rewards
-from bakein.study import base
+from bakein.study import ask, base
 
 # The numbers of each scale. `smoke` shows that everything works; its answers mean nothing.
 SCALES = {
@@ -118,7 +118,7 @@ def get_config(arg=None):
     )
     asked = tuple(name for name in REWARDS if name != "never")
     for question, arm in (("Q4", "mixed"), ("Q4_language", "language")):
-        config.questions[question] = base.spurious(
+        config.questions[question] = ask.spurious(
             f"Is it the base model or the reward? RL on {arm} with rewards that know nothing.",
             arm=arm,
             rewards=(*asked, *(name for name in config.stages if name.startswith("random_"))),

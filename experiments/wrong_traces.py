@@ -14,7 +14,7 @@ from bakein.data import corruption
 from bakein.data.worlds.facts import Facts
 from bakein.data.worlds.filler import Filler
 from bakein.data.worlds.registers import Registers
-from bakein.study import base
+from bakein.study import ask, base
 
 # The numbers of each scale. `smoke` shows that everything works; its answers mean nothing.
 SCALES = {
@@ -130,7 +130,7 @@ def get_config(arg=None):
         recall="facts",
         facts=200,
     )
-    config.questions.Q5 = base.wrong_traces(
+    config.questions.Q5 = ask.wrong_traces(
         "Do reasoning traces in pretraining help RL even when the traces are wrong?",
         corrupted=("all_steps", "half_steps", "wrong_answer", "swapped", "filler", "retry"),
         correct="correct",
@@ -138,5 +138,5 @@ def get_config(arg=None):
         stage="rl",
     )
     for arm in LADDER:
-        config.contrasts[arm] = base.contrast(arm, "none", "rl", "accuracy", 0.02)
+        config.contrasts[arm] = ask.contrast(arm, "none", "rl", "accuracy", 0.02)
     return config

@@ -21,7 +21,7 @@ README = str(Path(FILE).parents[1] / "README.md")
 
 CHANGED = """
 from bakein.data import corruption, schedules
-from bakein.study import base
+from bakein.study import ask, base
 import functools
 import tiny_study
 
@@ -214,6 +214,21 @@ CHANGES = {
         "config.worlds.facts.entites = 3", r"config\.worlds\.facts: no 'entites'; did you mean"
     ),
     "no arms": ("config.arms = base.arm()", r"config\.arms: none"),
+    "an arm of no such stage": (
+        "config.arms.x = base.arm(stages=('pretrain', 'stf'))", r"arms\.x\.stages: no 'stf'; did"
+    ),
+    "an arm without a parent": (
+        "config.arms.x = base.arm(stages=('rl',))", r"x\.stages is \('rl',\); .*'sft', the parent"
+    ),
+    "a question about a stage that an arm leaves out": (
+        "config.arms.baked_in.stages = ('pretrain', 'sft')", r"stage of arm baked_in: no 'rl'"
+    ),
+    "a stage named stages": (
+        "config.stages.stages = base.supervised(parent='sft')", r"stages: 'stages' is taken"
+    ),
+    "a question without stages": (
+        "config.questions.Q2.stages = ()", r"questions\.Q2: stages are \(\); they must be"
+    ),
     "an arm with a slash": ("config.arms['a/b'] = base.arm()", r"config\.arms is 'a/b'"),
     "seeds in words": ("del config.seeds; config.seeds = 'five'", r"config\.seeds is 'five'"),
     "a stage by hand": ("config.stages.x = {'kind': 'rl'}", r"stages\.x: make it with base"),
@@ -251,7 +266,7 @@ def question(metric, stage="rl"):
     probe = PROBE.format(changes={"stages": ("sft", "rl"), "budgets": (0, 4)})
     asked = f"'Why?', 'baked_in', 'standard', {stage!r}, metric={metric!r}"
     kind = "comparison" if isinstance(stage, str) else "persistence"
-    return f"config.probes.budgets = {probe}\nconfig.questions.Q3 = base.{kind}({asked})"
+    return f"config.probes.budgets = {probe}\nconfig.questions.Q3 = ask.{kind}({asked})"
 
 
 def probe(template=PROBE, name="x", **changes):
@@ -345,19 +360,19 @@ def lift(kind="wrong_traces", **changes):
         "spurious": {"arm": "third", "rewards": ("rl",), "true": "sft", "before": "pretrain"},
     }[kind]
     arm = "config.arms.third = base.arm({'rl.temperature': 0.9})"
-    return f"{arm}\nconfig.questions.Q4 = base.{kind}('Why?', **{asked | changes})"
+    return f"{arm}\nconfig.questions.Q4 = ask.{kind}('Why?', **{asked | changes})"
 
 
 LIFTS = {
     "an unknown arm": (lift(corrupted=("thrid",)), r"questions\.Q4: arm: no 'thrid'; .* 'third'"),
     "an unknown arm of rewards": (lift("spurious", arm="x"), r"questions\.Q4: arm: no 'x'"),
-    "no share": (lift(corrupted=()), r"questions\.Q4 is .*about at least one share"),
+    "no share": (lift(corrupted=()), r"questions\.Q4: corrupted is \(\); it must name"),
     "an arm twice": (lift(correct="third"), r"questions\.Q4 is .*about different arms or stages"),
     "an unknown stage": (lift(stage="r"), r"questions\.Q4: stage: no 'r'; did you mean 'rl'"),
     "an unknown reward": (lift("spurious", rewards=("r",)), r"Q4: stage: no 'r'; .* 'rl'"),
     "an unknown metric": (lift(metric="rl_are"), r"Q4\.metric: no 'rl_are'; .* 'rl_area'"),
     "an area without a curve": (lift("spurious", metric="rl_area"), r"metric: no 'rl_area'"),
-    "more than the whole": (lift(epsilon=1.0), r"Q4\.epsilon is 1\.0; .* above 0 and below 1"),
+    "more than the whole": (lift(epsilon=1.0), r"Q4: epsilon is 1\.0; .* above 0 and below 1"),
 }  # fmt: skip
 
 

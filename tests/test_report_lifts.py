@@ -33,6 +33,13 @@ def asked(tmp_path, kind="wrong_traces", metric="accuracy", **study):
             **common,
         }
     }
+    asked = info["questions"]["Q5"]
+    names = ("baked_in", "standard", *corrupted)
+    asked["places"] = (
+        [(name, "rl") for name in names]
+        if kind == "wrong_traces"
+        else [("wrong_traces", stage) for stage in ("rl_from_base", "sft", "rl")]
+    )
     (tmp_path / "study.json").write_text(json.dumps(info))
     return tmp_path
 

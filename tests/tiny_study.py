@@ -10,7 +10,7 @@ import numpy as np
 from bakein.data.worlds.facts import Facts
 from bakein.data.worlds.registers import Registers
 from bakein.rl import rewards
-from bakein.study import base
+from bakein.study import ask, base
 
 FILE = str(Path(__file__).resolve())
 ARMS, STAGES, SEEDS = ("standard", "baked_in"), ("pretrain", "sft", "rl"), (0, 1)
@@ -81,8 +81,8 @@ def get_config(arg=None):
         facts=8,
     )
     config.bootstrap.resamples = 100
-    config.questions.Q1 = base.comparison("Does it?", "baked_in", "standard", "rl")
-    config.questions.Q2 = base.persistence("Does it last?", "baked_in", "standard", STAGES)
+    config.questions.Q1 = ask.comparison("Does it?", "baked_in", "standard", "rl")
+    config.questions.Q2 = ask.persistence("Does it last?", "baked_in", "standard", STAGES)
     if arg == "probes":
         add_probes(config)
     return config
@@ -118,11 +118,11 @@ def add_probes(config):
         change=examples, sizes=(0, 2), prefill="!", target="direct", max_new_tokens=6, **draws
     )
     arms = ("baked_in", "standard")
-    config.questions.Q1 = base.comparison("With thought?", *arms, "sft", "budgets/3/accuracy")
-    config.questions.Q2 = base.persistence(
+    config.questions.Q1 = ask.comparison("With thought?", *arms, "sft", "budgets/3/accuracy")
+    config.questions.Q2 = ask.persistence(
         "Form?", *arms, ("pretrain", "sft"), metric="harder/harder/format"
     )
-    config.contrasts.likelier = base.contrast(*arms, "sft", "many_shot/2/nll", 0.1)
+    config.contrasts.likelier = ask.contrast(*arms, "sft", "many_shot/2/nll", 0.1)
 
 
 def read_lines(path):

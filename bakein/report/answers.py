@@ -5,61 +5,84 @@ of hypotheses, the other named contrasts a second one; in each, a verdict is rea
 of its Holm level. So a contrast listed for the reader's interest costs no question its power.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from bakein.analysis import bootstrap, persistence, verdicts
 from bakein.report import sentences
+from bakein.report.evidence import Evidence, Row, limits, unmeasured
+from bakein.report.exhibits import Table
 from bakein.report.metrics import metric_limit, metric_logit_limit, metric_logits
-from bakein.report.scores import Scores
+from bakein.report.text import interval, level, number, signed
 
-Row = dict[str, Any]
-ScoresOf = Mapping[tuple[str, str], Scores]
-MetricsOf = Mapping[tuple[str, str], Mapping[str, np.ndarray]]
+Key = tuple[str, str, str, str, float]
 
 
 def _effect_name(row: Row) -> str:
     return f"Effect: {row['treated']} − {row['control']}"
 
 
-def contrast_key(row: Row) -> tuple[str, str, str, str]:
+def judge_comparison(question: Row, evidence: Evidence) -> Row:
+    """A question that is one contrast, judged among all questions of its kind."""
+    questions = evidence.study.info["questions"].values()
+    family = [row for row in questions if row["kind"] == "comparison"]
+    return {**question, **judge_family(family, evidence)[_key(question)]}
+
+
+def judge_contrasts(evidence: Evidence) -> list[Row]:
+    """The study's named contrasts with their verdicts; what a question asks as well, as it does."""
+    info = evidence.study.info
+    asked = [row for row in info["questions"].values() if row["kind"] == "comparison"]
+    same = {_compared(row) for row in asked}
+    rest = [row for row in info["contrasts"] if _compared(row) not in same]
+    shared = [row for row in info["contrasts"] if _compared(row) in same]
+    judged = judge_family(rest, evidence) | judge_family(asked, evidence, shared)
+    return [{**row, **judged[_key(row)]} for row in info["contrasts"]]
+
+
+def judge_family(
+    family: Sequence[Row], evidence: Evidence, also: Sequence[Row] = ()
+) -> dict[Key, Row]:
+    """The verdict on every comparison of one family, read off the interval of its Holm level.
+
+    Args:
+        family: rows with treated, control, stage, metric and epsilon.
+        evidence: what was measured.
+        also: rows that compare what a member of the family does, perhaps with another epsilon.
+    """
+    base = evidence.settings["level"]
+    found = {_compared(row): _difference(row, evidence) for row in family}
+    effects = {key: effect for key, effect in found.items() if effect is not None}
+    p = {key: effect.interval(base).p_value for key, effect in effects.items()}
+    p_holm, levels = bootstrap.holm(p), bootstrap.holm_levels(p, base)
+    judged = {}
+    for row in [*family, *also]:
+        key, rule = _compared(row), sentences.COMPARISON_RULES["underpowered"]
+        answer = {"unit": row["metric"], "effect_name": _effect_name(row), **unmeasured(rule)}
+        answer |= {"p": None, "p_holm": None}
+        if key in effects:
+            interval = effects[key].interval(levels[key])
+            judgement = _judge(row, interval, effects[key].means)
+            answer |= {"p": p[key], "p_holm": p_holm[key], **judgement}
+        judged[_key(row)] = answer
+    return judged
+
+
+def _compared(row: Row) -> tuple[str, str, str, str]:
     """What a contrast compares, whatever it is called."""
     return row["treated"], row["control"], row["stage"], row["metric"]
 
 
-def judge_contrasts(
-    contrasts: list[Row],
-    questions: dict[str, Row],
-    scores: ScoresOf,
-    metrics: MetricsOf,
-    settings: Row,
-) -> dict[tuple[str, str, str, str, float], Row]:
-    """The verdict on every comparison of the study, by `contrast_key` and epsilon."""
-    asked = [row for row in questions.values() if row["kind"] == "comparison"]
-    primary = {contrast_key(row) for row in asked}
-    judged = {}
-    for family in (asked, [row for row in contrasts if contrast_key(row) not in primary]):
-        found = {contrast_key(row): _difference(row, scores, metrics, settings) for row in family}
-        effects = {key: effect for key, effect in found.items() if effect is not None}
-        p = {key: effect.interval(settings["level"]).p_value for key, effect in effects.items()}
-        p_holm, levels = bootstrap.holm(p), bootstrap.holm_levels(p, settings["level"])
-        for row in [*family, *(row for row in contrasts if contrast_key(row) in found)]:
-            key = contrast_key(row)
-            answer = {"unit": row["metric"], "effect_name": _effect_name(row), **unmeasured()}
-            if key in effects:
-                interval = effects[key].interval(levels[key])
-                judgement = _judge(row, interval, effects[key].means)
-                answer |= {"p": p[key], "p_holm": p_holm[key], **judgement}
-            judged[*key, row["epsilon"]] = answer
-    return judged
+def _key(row: Row) -> Key:
+    return *_compared(row), row["epsilon"]
 
 
-def judge_persistence(question: Row, scores: ScoresOf, settings: Row) -> Row:
+def judge_persistence(question: Row, evidence: Evidence) -> Row:
     """A persistence question answered: the difference in logits stage by stage, and the last's."""
-    seeds, stages = _common(question, question["stages"], scores)
+    scores, settings = evidence.scores, evidence.settings
+    arms = question["treated"], question["control"]
+    stages = [s for s in question["stages"] if all((arm, s) in scores for arm in arms)]
+    seeds = evidence.seeds((arm, s) for arm in arms for s in stages)
     row = {
         **question,
         "effect_name": _effect_name(question),
@@ -70,18 +93,18 @@ def judge_persistence(question: Row, scores: ScoresOf, settings: Row) -> Row:
     }
     first = question["stages"][0]
     if not seeds or first not in stages:
-        return {**row, **unmeasured()}
-    arms = [
+        return {**row, **unmeasured(sentences.PERSISTENCE_RULES["underpowered"])}
+    logits = [
         [
             metric_logits(scores[arm, s], question["metric"])[scores[arm, s].rows(seeds)]
             for s in stages
         ]
-        for arm in (question["treated"], question["control"])
+        for arm in arms
     ]
-    logit = metric_logit_limit(scores[question["treated"], first], question["metric"])
-    largest = [_largest(question, stage, scores, 2 * logit) for stage in stages]
+    limit = metric_logit_limit(scores[question["treated"], first], question["metric"])
+    largest = [_largest(question, stage, evidence, 2 * limit) for stage in stages]
     gains = persistence.retention(
-        stages, *arms, largest, settings["resamples"], settings["level"], _rng(settings)
+        stages, *logits, largest, settings["resamples"], settings["level"], evidence.rng()
     )
     for gain in gains:
         kept = None if gain.stage == first else gain.retention
@@ -100,7 +123,7 @@ def judge_persistence(question: Row, scores: ScoresOf, settings: Row) -> Row:
         )
     last = gains[-1]
     if last.stage != row["stage"]:  # the last stage asked for has not been measured yet
-        return {**row, **unmeasured()}
+        return {**row, **unmeasured(sentences.PERSISTENCE_RULES["underpowered"])}
     verdict = str(verdicts.persistence(last.gain, last.retention, question["epsilon"]))
     return {
         **row,
@@ -129,42 +152,30 @@ class _Difference:
         return bootstrap.bounded(found, self.cells, -self.largest, self.largest)
 
 
-def _difference(
-    row: Row, scores: ScoresOf, metrics: MetricsOf, settings: Row
-) -> _Difference | None:
+def _difference(row: Row, evidence: Evidence) -> _Difference | None:
     """Over the seeds that both arms have finished; None where there is none."""
-    seeds, stages = _common(row, [row["stage"]], scores)
-    if not seeds or not stages:
+    places = [(row[side], row["stage"]) for side in ("treated", "control")]
+    seeds = evidence.seeds(places)
+    if not seeds:
         return None
-    treated_SP, control_SP = (
-        metric_of(metrics, arm, row)[scores[arm, row["stage"]].rows(seeds)]
-        for arm in (row["treated"], row["control"])
-    )
+    treated_SP, control_SP = (evidence.metric(p, row["metric"], seeds) for p in places)
     return _Difference(
-        bootstrap.draw((treated_SP - control_SP)[None], settings["resamples"], _rng(settings)),
+        bootstrap.draw(
+            (treated_SP - control_SP)[None], evidence.settings["resamples"], evidence.rng()
+        ),
         treated_SP.size,
-        _largest(row, row["stage"], scores, metric_limit(row["metric"])),
+        _largest(row, row["stage"], evidence, metric_limit(row["metric"])),
         (float(treated_SP.mean()), float(control_SP.mean())),
     )
 
 
-def _largest(row: Row, stage: str, scores: ScoresOf, limit: float) -> float:
+def _largest(row: Row, stage: str, evidence: Evidence, limit: float) -> float:
     """The largest difference that there can be: `limit`, or 0 where the arms share their models."""
     treated, control = (
-        {node.id for node in scores[row[side], stage].nodes} for side in ("treated", "control")
+        {node.id for node in evidence.scores[row[side], stage].nodes}
+        for side in ("treated", "control")
     )
     return 0.0 if treated == control else limit
-
-
-def metric_of(metrics: MetricsOf, arm: str, row: Row) -> np.ndarray:
-    """Scores [S, P] of the row's metric after its stage."""
-    found = metrics[arm, row["stage"]]
-    if row["metric"] not in found:
-        raise ValueError(
-            f"metric {row['metric']!r} of {arm} after {row['stage']} was not measured; "
-            f"there is: {', '.join(found)}"
-        )
-    return found[row["metric"]]
 
 
 def _judge(row: Row, interval: bootstrap.Interval, means: tuple[float, float]) -> Row:
@@ -181,35 +192,21 @@ def _judge(row: Row, interval: bootstrap.Interval, means: tuple[float, float]) -
     }
 
 
-def _common(row: Row, stages: list[str], scores: ScoresOf) -> tuple[tuple[int, ...], list[str]]:
-    """The seeds that both arms have in each of the stages, and the stages that both have."""
-    arms = row["treated"], row["control"]
-    present = [s for s in stages if all((arm, s) in scores for arm in arms)]
-    sets = [set(scores[arm, s].seeds) for arm in arms for s in present]
-    return tuple(sorted(set.intersection(*sets))) if sets else (), present
-
-
-def unmeasured() -> Row:
-    """The answer to what no seed has measured."""
-    verdict = str(verdicts.Comparison.UNDERPOWERED)
-    return {
-        "effect": None,
-        "ci": None,
-        "level": None,
-        "mde": None,
-        "seeds": 0,
-        "p": None,
-        "p_holm": None,
-        "verdict": verdict,
-        "rule": sentences.COMPARISON_RULES[verdict],
-        "sentence": "Not measured yet: no seed has finished in both arms.",
-    }
-
-
-def limits(interval: bootstrap.Interval) -> list[float] | None:
-    """Both ends; None with one seed."""
-    return [interval.low, interval.high] if interval.seeds > 1 else None
-
-
-def _rng(settings: Row) -> np.random.Generator:
-    return np.random.default_rng(settings["seed"])
+def stage_tables(answer: Row) -> list[Table]:
+    """The gap stage by stage."""
+    if not answer["stages"]:
+        return []
+    at = f"{level(answer['level'])} interval".strip()
+    head = ("Stage", "Difference in logits", at, "Retained of the first", at, "Verdict")
+    rows = [
+        (
+            point["stage"],
+            signed(point["delta"], 2),
+            interval(point["ci"], 2),
+            number(point["retention"], 2),
+            interval(point["retention_ci"], 2),
+            point["verdict"],
+        )
+        for point in answer["stages"]
+    ]
+    return [Table("By stage", head, rows)]

@@ -4,13 +4,11 @@ All parts of a question are judged at once: each by the interval of Bonferroni's
 chance of any false claim among them is at most 1 − level. The first one's verdict is the answer.
 """
 
-from typing import Any
-
-import numpy as np
-
 from bakein.analysis import lifts, verdicts
 from bakein.report import sentences
-from bakein.report.answers import MetricsOf, Row, ScoresOf, limits, metric_of, unmeasured
+from bakein.report.evidence import Evidence, Row, limits, places_of, unmeasured
+from bakein.report.exhibits import Table
+from bakein.report.text import interval, level, number, signed
 
 # Why a verdict was reached: the rules of analysis.verdicts, one line each.
 RULES = {
@@ -32,18 +30,10 @@ RULES = {
 _VERDICTS = {"spurious": verdicts.spurious, "wrong_traces": verdicts.wrong_traces}
 
 
-def judge_lifts(
-    question: Row, scores: ScoresOf, metrics: MetricsOf, settings: dict[str, Any]
-) -> Row:
-    """A question of kind "spurious" or "wrong_traces" answered, with a line for each share.
-
-    Args:
-        question: its row of study.json.
-        scores: by (arm, stage).
-        metrics: by (arm, stage) and name.
-        settings: of the bootstrap.
-    """
-    names, places = _places(question)
+def judge_lifts(question: Row, evidence: Evidence) -> Row:
+    """A question of kind "spurious" or "wrong_traces" answered, with a line for each share."""
+    places = places_of(question)
+    names = [place[question["kind"] == "spurious"] for place in places]  # by stage, or by arm
     whole, zero, *parts = names
     rules = RULES[question["kind"]]
     row = {
@@ -55,16 +45,15 @@ def judge_lifts(
         "effect_name": f"Gain of {parts[0]} over that of {whole}",
         "lifts": [],
     }
-    seeds = _seeds(places, scores)
+    seeds, settings = evidence.seeds(places), evidence.settings
     if not seeds:
-        return {**row, **unmeasured(), "rule": rules["underpowered"]}
+        return {**row, **unmeasured(rules["underpowered"])}
     whole_SP, zero_SP, *parts_ASP = (
-        metric_of(metrics, arm, {**question, "stage": stage})[scores[arm, stage].rows(seeds)]
-        for arm, stage in places
+        evidence.metric(place, question["metric"], seeds) for place in places
     )
-    level = 1 - (1 - settings["level"]) / len(parts)
-    rng = np.random.default_rng(settings["seed"])
-    found = lifts.lifts(parts, parts_ASP, whole_SP, zero_SP, settings["resamples"], level, rng)
+    at_once = 1 - (1 - settings["level"]) / len(parts)
+    draws = settings["resamples"], at_once, evidence.rng()
+    found = lifts.lifts(parts, parts_ASP, whole_SP, zero_SP, *draws)
     judge = _VERDICTS[question["kind"]]
     gains = found.reference.low > 0  # of a whole that is a loss, a share means nothing
     for lift, part_SP in zip(found.lifts, parts_ASP, strict=True):
@@ -86,7 +75,7 @@ def judge_lifts(
         "verdict": first["verdict"],
         "effect": first["share"],
         "ci": first["ci"],
-        "level": level,
+        "level": at_once,
         "mde": lift.gain.mde / found.reference.estimate if gains else None,
         "seeds": len(seeds),
         "whole_mean": float(whole_SP.mean()),
@@ -98,16 +87,36 @@ def judge_lifts(
     }
 
 
-def _places(question: Row) -> tuple[list[str], list[tuple[str, str]]]:
-    """Of the whole, of the zero and of each part: its name, and the arm and stage it is read at."""
-    if question["kind"] == "spurious":
-        names = [question["true"], question["before"], *question["rewards"]]
-        return names, [(question["arm"], stage) for stage in names]
-    names = [question["correct"], question["none"], *question["corrupted"]]
-    return names, [(arm, question["stage"]) for arm in names]
-
-
-def _seeds(places: list[tuple[str, str]], scores: ScoresOf) -> tuple[int, ...]:
-    """The seeds that all of them have."""
-    sets = [set(scores[place].seeds) if place in scores else set() for place in places]
-    return tuple(sorted(set.intersection(*sets)))
+def lift_tables(answer: Row) -> list[Table]:
+    """Every part's gain and share."""
+    if not answer["lifts"]:
+        return []
+    at, whole = f"{level(answer['level'])} interval", answer["whole"]
+    head = ("Trained with", answer["metric"], "Gain", at, f"Share of the gain of {whole}", at)
+    rows = [
+        (answer["zero"], number(answer["zero_mean"]), "–", "–", "0", "–", "the zero"),
+        *(
+            (
+                part["name"],
+                number(part["mean"]),
+                signed(part["gain"]),
+                interval(part["gain_ci"]),
+                number(part["share"], 2),
+                interval(part["ci"], 2),
+                part["verdict"],
+            )
+            for part in answer["lifts"]
+        ),
+        (
+            whole,
+            number(answer["whole_mean"]),
+            signed(answer["whole_gain"]),
+            interval(answer["whole_gain_ci"]),
+            "1",
+            "–",
+            "the whole",
+        ),
+    ]
+    together = level(1 - (1 - answer["level"]) * len(answer["lifts"]))
+    note = f"These intervals hold all at once, at {together} together (Bonferroni)."
+    return [Table("By part", (*head, "Verdict"), rows, note)]

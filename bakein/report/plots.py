@@ -5,9 +5,12 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from bakein.report import questions
+from bakein.report.exhibits import Chart
 from bakein.report.layout import end_labels, grid, one_panel, rate_axis, short
 from bakein.report.svg import INK, MUTED, RULE, STYLE, arm_colour, arm_marker, to_svg
 from bakein.report.text import level, quantity
@@ -42,7 +45,10 @@ def draw(results: Results) -> list[Plot]:
     """Every plot for which the results hold data, in reading order."""
     with matplotlib.rc_context(STYLE):
         plots = [_by_stage(results, "accuracy", "Accuracy by stage", ACCURACY)]
-        plots += [_effect(results, name, answer) for name, answer in results["answers"].items()]
+        for index, (name, answer) in enumerate(results["answers"].items()):
+            plots.append(_effect(results, name, answer))
+            drawn = enumerate(questions.charts(answer))
+            plots += [_chart(results, chart, f"answer_{index}_{part}") for part, chart in drawn]
         stages = dict.fromkeys(c["stage"] for c in results["curves"] if c["name"] == "rl")
         plots += [_rl(results, stage, index) for index, stage in enumerate(stages)]
         plots += [_pass_at_k(results), _by_level(results)]
@@ -115,6 +121,44 @@ def _effect(results: Results, name: str, answer: dict[str, Any]) -> Plot | None:
     title = f"{name}: the difference, stage by stage"
     index = list(results["answers"]).index(name)
     return _plot(figure, results, f"difference_{index}", title, caption)
+
+
+def _chart(results: Results, chart: Chart, name: str) -> Plot:
+    """What a question shows of its answer."""
+    figure, axes = one_panel(height=2.8)
+    ends = {}
+    for line in chart.lines:
+        arm = results["arms"].index(line.arm)
+        colour, x = arm_colour(arm), np.asarray(line.x, float)
+        for place, ci in zip(x, line.ci or (), strict=False):
+            if ci is not None:
+                axes.plot([place, place], ci, color=colour, linewidth=1.1, alpha=0.7)
+        style = ("dashed" if line.dashed else "solid") if line.joined else "none"
+        mark = {"marker": arm_marker(arm), "markersize": 4}
+        axes.plot(x, line.y, color=colour, linestyle=style, linewidth=1.4, **mark)
+        ends[line.arm] = line.y[-1]
+    _x_axis(axes, chart)
+    if chart.rate:
+        rate_axis(axes, chart.y_label)
+    axes.set_ylabel(chart.y_label)
+    axes.set_xlabel(chart.x_label)
+    end_labels(axes, results["arms"], [(y, arm) for arm, y in ends.items()])
+    return _plot(figure, results, name, chart.title, chart.caption)
+
+
+def _x_axis(axes: Axes, chart: Chart) -> None:
+    """The scale of x, with a tick at every value while there is room."""
+    if chart.x_scale == "linear":
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value)))
+        return
+    if chart.x_scale == "log2+1":  # shows 0
+        axes.set_xscale("function", functions=(lambda x: np.log2(1 + x), lambda y: 2**y - 1))
+    else:
+        axes.set_xscale("log", base={"log2": 2, "log10": 10}[chart.x_scale])
+    values = sorted({x for line in chart.lines for x in line.x})
+    ticks = values[:: -(-len(values) // 7)] if values else []
+    axes.set_xticks(ticks, [quantity(x) for x in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _rl(results: Results, stage: str, index: int) -> Plot:
@@ -214,7 +258,7 @@ def _curves(results: Results, name: str) -> list[dict[str, Any]]:
     return [curve for curve in results["curves"] if curve["name"] == name]
 
 
-def _band(axes: Any, curve: dict[str, Any], colour: str, alpha: float) -> None:
+def _band(axes: Axes, curve: dict[str, Any], colour: str, alpha: float) -> None:
     if curve["ci"] is not None:
         low, high = zip(*curve["ci"], strict=True)
         axes.fill_between(curve["x"], low, high, color=colour, alpha=alpha, linewidth=0)

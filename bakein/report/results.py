@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from bakein.analysis import bootstrap, matching, verdicts
-from bakein.report.answers import contrast_key, judge_contrasts, judge_persistence
+from bakein.report import questions
+from bakein.report.answers import judge_contrasts
 from bakein.report.curves import (
     add_multipliers,
     area_scores,
@@ -14,7 +15,7 @@ from bakein.report.curves import (
     rl_curves,
     rl_split,
 )
-from bakein.report.lifts import judge_lifts
+from bakein.report.evidence import Evidence
 from bakein.report.metrics import metric_limit, metric_scores
 from bakein.report.records import Study
 from bakein.report.scores import Scores, collect
@@ -30,7 +31,7 @@ def assemble(study: Study) -> Results:
       ValueError: the evaluations or curves of the study do not fit together.
     """
     info = study.info
-    settings, questions = info["bootstrap"], info["questions"]
+    settings, asked = info["bootstrap"], info["questions"]
     scores = collect(study)
     ks = sorted({k for k in info["k"] if all(k <= s.samples for s in scores.values())})
     probe_ks = {name: probe["k"] for name, probe in info["probes"].items()}
@@ -40,14 +41,12 @@ def assemble(study: Study) -> Results:
     }
     for place, found in scores.items():
         metrics[place] |= area_scores(study, found, metrics[place], ks)
-    judged = judge_contrasts(info["contrasts"], questions, scores, metrics, settings)
-    answers = {
-        name: _answer(row, judged, scores, metrics, settings) for name, row in questions.items()
-    }
-    contrasts = [{**row, **judged[*contrast_key(row), row["epsilon"]]} for row in info["contrasts"]]
+    evidence = Evidence(study, scores, metrics, settings)
+    answers = {name: questions.answer(row, evidence) for name, row in asked.items()}
+    contrasts = judge_contrasts(evidence)
     for row in contrasts:
         row["estimate"] = row.pop("effect")
-    control = next((r["control"] for r in questions.values() if "control" in r), info["arms"][0])
+    control = next((r["control"] for r in asked.values() if "control" in r), info["arms"][0])
     some = next(iter(scores.values()), None)
     return _clean(
         {
@@ -85,14 +84,6 @@ def assemble(study: Study) -> Results:
             "rules_changed": info["verdict_rules"] != verdicts.RULES,
         }
     )
-
-
-def _answer(row: dict, judged: dict, scores: dict, metrics: ByPlace, settings: dict) -> dict:
-    if row["kind"] == "comparison":
-        return {**row, **judged[*contrast_key(row), row["epsilon"]]}
-    if row["kind"] == "persistence":
-        return judge_persistence(row, scores, settings)
-    return judge_lifts(row, scores, metrics, settings)
 
 
 def _nodes(study: Study, scores: dict[tuple[str, str], Scores], metrics: ByPlace) -> list[dict]:

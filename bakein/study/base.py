@@ -67,8 +67,8 @@ def study(name: str, **keys: Any) -> ConfigDict:
             "arms": _names(),  # name -> arm(): what differs from `stages`
             "evaluation": evaluation(),
             "probes": _names(),  # name -> evaluation_probe(), budget_probe() or attack_probe()
-            "questions": _names(),  # name -> comparison() or persistence()
-            "contrasts": _names(),  # name -> contrast(): further comparisons to report
+            "questions": _names(),  # name -> a question of `bakein.study.ask`
+            "contrasts": _names(),  # name -> ask.contrast(): further comparisons to report
             "bootstrap": ConfigDict({"resamples": 2000, "seed": 0, "level": 0.95}),
         },
         keys,
@@ -318,9 +318,14 @@ def attack_probe(**keys: Any) -> ConfigDict:
     )
 
 
-def arm(overrides: Mapping[str, Any] | None = None) -> ConfigDict:
-    """What an arm changes, as {"stage.key.key": value}."""
-    nested = ConfigDict()
+def arm(overrides: Mapping[str, Any] | None = None, stages: tuple[str, ...] = ()) -> ConfigDict:
+    """What an arm changes, as {"stage.key.key": value}.
+
+    Args:
+        overrides: of keys of the stages.
+        stages: those that the arm goes through, with their parents; () for all.
+    """
+    nested = ConfigDict({"stages": tuple(stages)} if stages else {})
     for path, value in (overrides or {}).items():
         *groups, leaf = path.split(".")
         node = nested
@@ -330,131 +335,3 @@ def arm(overrides: Mapping[str, Any] | None = None) -> ConfigDict:
             node = node[group]
         node[leaf] = value
     return nested
-
-
-def contrast(treated: str, control: str, stage: str, metric: str, epsilon: float) -> ConfigDict:
-    """Treated minus control, after one stage. Differences inside ±epsilon count as none.
-
-    The metric is the evaluation's, or a probe's as "PROBE/VARIANT/METRIC".
-    """
-    return ConfigDict(
-        {
-            "treated": treated,
-            "control": control,
-            "stage": stage,
-            "metric": metric,
-            "epsilon": epsilon,
-        }
-    )
-
-
-def comparison(
-    text: str,
-    treated: str,
-    control: str,
-    stage: str,
-    metric: str = "accuracy",
-    epsilon: float = 0.02,
-) -> ConfigDict:
-    """A question, `text`, answered by one contrast."""
-    group = contrast(treated, control, stage, metric, epsilon)
-    return ConfigDict({"kind": "comparison", "text": text, **group})
-
-
-def persistence(
-    text: str,
-    treated: str,
-    control: str,
-    stages: tuple[str, ...],
-    metric: str = "accuracy",
-    epsilon: float = 0.1,
-) -> ConfigDict:
-    """A question about a gap over stages: is it amplified, does it persist, is it washed out?
-
-    Args:
-        text: the question, as the report prints it.
-        treated: arm.
-        control: arm.
-        stages: the first is where the gap is made, the others are where it is looked for.
-        metric: a share of completions, whose logit is taken.
-        epsilon: logits; a gap inside ±epsilon counts as none.
-    """
-    return ConfigDict(
-        {
-            "kind": "persistence",
-            "text": text,
-            "treated": treated,
-            "control": control,
-            "stages": tuple(stages),
-            "metric": metric,
-            "epsilon": epsilon,
-        }
-    )
-
-
-def spurious(
-    text: str,
-    arm: str,
-    rewards: tuple[str, ...],
-    true: str,
-    before: str,
-    metric: str = "accuracy",
-    epsilon: float = 0.2,
-) -> ConfigDict:
-    """A question about rewards that do not say what is right: what share of the gain do they give?
-
-    Args:
-        text: the question, as the report prints it.
-        arm: whose model it is.
-        rewards: stages of RL, each with another reward; the first one's verdict is the answer.
-        true: the stage with the true reward, whose gain is the whole.
-        before: the stage that all of them start from.
-        metric: what is gained.
-        epsilon: share of the gain; less than it counts as none, and 1 - epsilon of it as all.
-    """
-    return ConfigDict(
-        {
-            "kind": "spurious",
-            "text": text,
-            "arm": arm,
-            "rewards": tuple(rewards),
-            "true": true,
-            "before": before,
-            "metric": metric,
-            "epsilon": epsilon,
-        }
-    )
-
-
-def wrong_traces(
-    text: str,
-    corrupted: tuple[str, ...],
-    correct: str,
-    none: str,
-    stage: str,
-    metric: str = "rl_area",
-    epsilon: float = 0.2,
-) -> ConfigDict:
-    """A question about wrong traces: what share do they give of what correct ones give?
-
-    Args:
-        text: the question, as the report prints it.
-        corrupted: arms, of which the first one's verdict is the answer.
-        correct: the arm with correct traces, whose gain is the whole.
-        none: the arm without traces.
-        stage: after which it is asked.
-        metric: what is gained; `rl_area` is the area under the RL curve.
-        epsilon: share of the gain; less than it counts as none, and 1 - epsilon of it as all.
-    """
-    return ConfigDict(
-        {
-            "kind": "wrong_traces",
-            "text": text,
-            "corrupted": tuple(corrupted),
-            "correct": correct,
-            "none": none,
-            "stage": stage,
-            "metric": metric,
-            "epsilon": epsilon,
-        }
-    )

@@ -7,10 +7,9 @@ from typing import Any
 from bakein.rl.rewards import Reward
 from bakein.study.errors import ConfigError, naming, unknown
 from bakein.study.probes import AttackProbe, BudgetProbe, ProbeConfig
+from bakein.study.questions import ComparisonConfig, ContrastConfig, PersistenceConfig, Question
 from bakein.study.schema import (
     EvaluationConfig,
-    LiftConfig,
-    PersistenceConfig,
     RLConfig,
     Study,
     SupervisedConfig,
@@ -53,14 +52,12 @@ def check_study(study: Study) -> None:
             check(path, stage, study)
     for name, question in study.questions.items():
         path = f"config.questions.{name}"
-        if isinstance(question, LiftConfig):
-            _check_lift(path, question, study)
-            continue
-        stages = question.stages if isinstance(question, PersistenceConfig) else (question.stage,)
-        _check_contrast(path, question, stages, study)
-        require(f"{path}.stages", stages, bool(stages), "at least one stage")
+        if isinstance(question, ComparisonConfig | PersistenceConfig):
+            _check_pair(path, question, study)
+        _check_places(path, question, study)
     for name, contrast in study.contrasts.items():
-        _check_contrast(f"config.contrasts.{name}", contrast, (contrast.stage,), study)
+        _check_pair(f"config.contrasts.{name}", contrast, study)
+        _check_places(f"config.contrasts.{name}", contrast, study)
     bootstrap, path = study.bootstrap, "config.bootstrap"
     require(f"{path}.resamples", bootstrap.resamples, bootstrap.resamples >= 100, "at least 100")
     require(f"{path}.level", bootstrap.level, 0 < bootstrap.level < 1, "above 0 and below 1")
@@ -117,7 +114,7 @@ def _check_evaluation(study: Study) -> None:
 
 
 def _check_probe(name: str, probe: ProbeConfig, study: Study) -> None:
-    path, stages = f"config.probes.{name}", next(iter(study.arms.values()))
+    path, stages = f"config.probes.{name}", study.stages
     require("config.probes", name, name not in _COUNTS, "another name than a metric's")
     for stage in probe.stages:
         if stage not in stages:
@@ -217,46 +214,42 @@ def _takes_a_group(reward: Reward) -> bool:
     return not isinstance(reward, type)
 
 
-def _check_contrast(path: str, question, stages: tuple[str, ...], study: Study) -> None:
+def _check_pair(path: str, question: ContrastConfig | PersistenceConfig, study: Study) -> None:
     for key in ("treated", "control"):
         if getattr(question, key) not in study.arms:
             raise unknown(f"{path}.{key}", getattr(question, key), study.arms)
-    require(
-        f"{path}.treated", question.treated, question.treated != question.control, "another arm"
-    )
-    known_stages = next(iter(study.arms.values()))
-    for stage in stages:
-        if stage not in known_stages:
-            raise unknown(f"{path}: stage", stage, known_stages)
-    _check_metric(f"{path}.metric", question, stages, study)
-    require(f"{path}.epsilon", question.epsilon, question.epsilon > 0, "above 0")
+    different = question.treated != question.control
+    require(f"{path}.treated", question.treated, different, "another arm")
 
 
-def _check_lift(path: str, question: LiftConfig, study: Study) -> None:
-    known_stages = next(iter(study.arms.values()))
+def _check_places(path: str, question: ContrastConfig | Question, study: Study) -> None:
     places = question.places
     for arm, stage in places:
         if arm not in study.arms:
             raise unknown(f"{path}: arm", arm, study.arms)
-        if stage not in known_stages:
-            raise unknown(f"{path}: stage", stage, known_stages)
+        if stage not in study.stages:
+            raise unknown(f"{path}: stage", stage, study.stages)
+        if stage not in study.arms[arm]:
+            raise unknown(f"{path}: stage of arm {arm}", stage, study.arms[arm])
     names = [f"{arm} {stage}" for arm, stage in places]
-    require(path, names, len(names) > 2, "about at least one share of the whole")
     require(path, names, len(set(names)) == len(names), "about different arms or stages")
-    _check_metric(f"{path}.metric", question, tuple({stage for _, stage in places}), study)
-    require(f"{path}.epsilon", question.epsilon, 0 < question.epsilon < 1, "above 0 and below 1")
+    for metric in question.metrics:
+        _check_metric(f"{path}.metric", metric, question, study)
+    require(f"{path}.epsilon", question.epsilon, question.epsilon > 0, "above 0")
 
 
-def _check_metric(path: str, question, stages: tuple[str, ...], study: Study) -> None:
+def _check_metric(
+    path: str, metric: str, question: ContrastConfig | Question, study: Study
+) -> None:
     """PROBE/VARIANT/METRIC is measured by a probe, any other metric by the evaluation."""
     logits = isinstance(question, PersistenceConfig)
-    probe, *rest = question.metric.split("/", 2)
+    probe, *rest = metric.split("/", 2)
     if probe not in study.probes and len(rest) < 2:
         names = (*_measured(study.evaluation, study, logits), "recall")
         if not logits:
-            names += _areas(stages, study)
-        if question.metric not in names:
-            raise unknown(path, question.metric, names)
+            names += _areas(question, study)
+        if metric not in names:
+            raise unknown(path, metric, names)
         return
     if probe not in study.probes:
         raise unknown(f"{path}: probe", probe, study.probes)
@@ -267,18 +260,15 @@ def _check_metric(path: str, question, stages: tuple[str, ...], study: Study) ->
         raise unknown(f"{path}: variant of probe {probe}", variant, variants)
     if name not in names:
         raise unknown(f"{path}: metric of probe {probe}", name, names)
-    for stage in stages:
+    for _, stage in question.places:
         if not config.follows(stage):
             raise ConfigError(f"{path}: probe {probe} is not made after {stage}, see its stages")
 
 
-def _areas(stages: tuple[str, ...], study: Study) -> tuple[str, ...]:
+def _areas(question: ContrastConfig | Question, study: Study) -> tuple[str, ...]:
     """Areas under curves: of pass@k over log₂ k, and of the RL curve where one is drawn."""
-    drawn = all(
-        isinstance(arm[stage], RLConfig) and 0 < arm[stage].curve_every < arm[stage].steps
-        for arm in study.arms.values()
-        for stage in stages
-    )
+    stages = [study.arms[arm][stage] for arm, stage in question.places]
+    drawn = all(isinstance(s, RLConfig) and 0 < s.curve_every < s.steps for s in stages)
     return ("pass_area",) * (len(study.evaluation.k) > 1) + ("rl_area",) * drawn
 
 

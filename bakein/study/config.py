@@ -16,23 +16,25 @@ from bakein.model import ModelConfig
 from bakein.study.checks import check_study, require
 from bakein.study.errors import ConfigError, naming, unknown
 from bakein.study.probes import AttackProbe, BudgetProbe, EvaluationProbe
-from bakein.study.schema import (
-    BootstrapConfig,
+from bakein.study.questions import (
     ComparisonConfig,
     ContrastConfig,
+    PersistenceConfig,
+    SpuriousConfig,
+    WrongTracesConfig,
+)
+from bakein.study.schema import (
+    BootstrapConfig,
     DatasetSource,
     EvaluationConfig,
     MeshConfig,
-    PersistenceConfig,
     RLConfig,
-    SpuriousConfig,
     StageConfig,
     Study,
     SupervisedConfig,
     TextSource,
     TokenizerConfig,
     WorldSource,
-    WrongTracesConfig,
 )
 
 _SOURCES = {"world": WorldSource, "text": TextSource, "dataset": DatasetSource}
@@ -53,7 +55,7 @@ def resolve(config: ConfigDict) -> Study:
         ConfigError: one line that names the key, what was given and what is allowed.
     """
     declared = [field.name for field in dataclasses.fields(Study)]
-    known = {*declared, "seeds", "first_seed", "stages"} - {"members"}
+    known = {*declared, "seeds", "first_seed"} - {"members"}
     for key in config:
         if key not in known:
             raise unknown("config", key, known)
@@ -63,6 +65,8 @@ def resolve(config: ConfigDict) -> Study:
     for key, least in (("seeds", 1), ("first_seed", 0), ("seed", 0), ("workers", 0)):
         value = _value(f"config.{key}", config[key], int)
         require(f"config.{key}", value, value >= least, f"at least {least}")
+    if "stages" in config.stages:  # an arm says with it what it goes through
+        raise ConfigError("config.stages: 'stages' is taken; give the stage another name")
     groups = {key: config[key] for key in ("stages", "arms", "probes")}
     for path, group in {**groups, "name": [config.name]}.items():
         for name in group:
@@ -83,6 +87,7 @@ def resolve(config: ConfigDict) -> Study:
         tokenizer=_read("config.tokenizer", config.tokenizer, TokenizerConfig),
         worlds=worlds,
         sources=sources,
+        stages=tuple(_parents_first(config.stages)),
         arms=_arms(config),
         evaluation=_read("config.evaluation", config.evaluation, EvaluationConfig),
         probes={
@@ -188,16 +193,31 @@ def _arms(config: ConfigDict) -> dict[str, dict[str, StageConfig]]:
     arms = {}
     for arm, overrides in config.arms.items():
         stages = config.stages.copy_and_resolve_references()  # which sorts them
+        path, changes = f"config.arms.{arm}", dict(overrides)
+        kept = _stages_of(path, changes.pop("stages", ()), config)
         with stages.ignore_type():  # `_value` checks types, and says more
-            _override(f"config.arms.{arm}", stages, overrides)
+            _override(path, stages, changes)
         arms[arm] = {
             name: _of_kind(f"config.stages.{name} (arm {arm})", stages[name], _STAGES)
             for name in _parents_first({name: stages[name] for name in config.stages})
+            if name in kept
         }
     return arms
 
 
-def _override(path: str, target: ConfigDict, overrides: ConfigDict) -> None:
+def _stages_of(path: str, names: Any, config: ConfigDict) -> tuple[str, ...]:
+    """The stages that an arm goes through: those named, or all."""
+    names = _value(f"{path}.stages", names, tuple[str, ...])
+    for name in names:
+        if name not in config.stages:
+            raise unknown(f"{path}.stages", name, config.stages)
+        parent = config.stages[name].get("parent", "")
+        ok = not parent or parent in names
+        require(f"{path}.stages", names, ok, f"with {parent!r}, the parent of {name!r}")
+    return names or tuple(config.stages)
+
+
+def _override(path: str, target: ConfigDict, overrides: Mapping[str, Any]) -> None:
     for key, value in overrides.items():
         if key not in target:
             raise unknown(path, key, target)

@@ -195,8 +195,7 @@ def describe_study(plan: Plan, config: Mapping[str, Any], rules: str) -> dict[st
         "device": _device(),
         "seeds": list(study.members),
         "arms": list(study.arms),
-        "stages": list(next(iter(study.arms.values()))),
-        "parents": {name: stage.parent for name, stage in next(iter(study.arms.values())).items()},
+        "stages": list(study.stages),
         "nodes": [
             {
                 "id": id,
@@ -213,7 +212,10 @@ def describe_study(plan: Plan, config: Mapping[str, Any], rules: str) -> dict[st
             name: {"k": list(probe.k), "nodes": dag.probes[name]}
             for name, probe in study.probes.items()
         },
-        "questions": {name: plain_fields(question) for name, question in study.questions.items()},
+        "questions": {
+            name: {**plain_fields(question), "places": [list(place) for place in question.places]}
+            for name, question in study.questions.items()
+        },
         "contrasts": [
             {"name": name, "question": "", **plain_fields(contrast)}
             for name, contrast in study.contrasts.items()

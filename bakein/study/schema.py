@@ -15,6 +15,7 @@ from bakein.rl.rewards import Reward
 from bakein.rl.rollout import SamplerConfig
 from bakein.rl.step import PolicyConfig
 from bakein.study.probes import ProbeConfig
+from bakein.study.questions import ContrastConfig, Question
 from bakein.train.optimizer import OptimizerConfig
 
 
@@ -177,76 +178,6 @@ class EvaluationConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ContrastConfig:
-    """See `base.contrast`."""
-
-    treated: str
-    control: str
-    stage: str
-    metric: str
-    epsilon: float
-
-
-@dataclasses.dataclass(frozen=True)
-class ComparisonConfig(ContrastConfig):
-    """See `base.comparison`."""
-
-    kind: str
-    text: str
-
-
-@dataclasses.dataclass(frozen=True)
-class PersistenceConfig:
-    """See `base.persistence`."""
-
-    kind: str
-    text: str
-    treated: str
-    control: str
-    stages: tuple[str, ...]
-    metric: str
-    epsilon: float
-
-
-@dataclasses.dataclass(frozen=True)
-class WrongTracesConfig:
-    """See `base.wrong_traces`."""
-
-    kind: str
-    text: str
-    corrupted: tuple[str, ...]
-    correct: str
-    none: str
-    stage: str
-    metric: str
-    epsilon: float
-
-    @property
-    def places(self) -> tuple[tuple[str, str], ...]:
-        """(arm, stage) of the whole, of the zero, and of what has shares of it."""
-        return tuple((arm, self.stage) for arm in (self.correct, self.none, *self.corrupted))
-
-
-@dataclasses.dataclass(frozen=True)
-class SpuriousConfig:
-    """See `base.spurious`."""
-
-    kind: str
-    text: str
-    arm: str
-    rewards: tuple[str, ...]
-    true: str
-    before: str
-    metric: str
-    epsilon: float
-
-    @property
-    def places(self) -> tuple[tuple[str, str], ...]:
-        """(arm, stage) of the whole, of the zero, and of what has shares of it."""
-        return tuple((self.arm, stage) for stage in (self.true, self.before, *self.rewards))
-
-
-@dataclasses.dataclass(frozen=True)
 class BootstrapConfig:
     """Resamples of the bootstrap, its seed, and the level of its intervals."""
 
@@ -257,8 +188,6 @@ class BootstrapConfig:
 
 StageConfig = SupervisedConfig | RLConfig
 SourceConfig = WorldSource | TextSource | DatasetSource
-LiftConfig = WrongTracesConfig | SpuriousConfig
-QuestionConfig = ComparisonConfig | PersistenceConfig | LiftConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,7 +204,8 @@ class Study:
         tokenizer: how text becomes tokens.
         worlds: name -> world object.
         sources: name -> where documents come from.
-        arms: arm -> stage -> its configuration; every arm has the same stages, parents first.
+        stages: names of all stages, parents first.
+        arms: arm -> stage -> its configuration, parents first.
         evaluation: the frozen evaluation.
         probes: name -> further evaluation.
         questions: name -> question.
@@ -292,10 +222,11 @@ class Study:
     tokenizer: TokenizerConfig
     worlds: Mapping[str, Any]
     sources: Mapping[str, SourceConfig]
+    stages: tuple[str, ...]
     arms: Mapping[str, Mapping[str, StageConfig]]
     evaluation: EvaluationConfig
     probes: Mapping[str, ProbeConfig]
-    questions: Mapping[str, QuestionConfig]
+    questions: Mapping[str, Question]
     contrasts: Mapping[str, ContrastConfig]
     bootstrap: BootstrapConfig
 
