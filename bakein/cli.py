@@ -80,6 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("experiment", help="FILE.py or FILE.py:ARG, which calls get_config(ARG)")
     run.add_argument("--workdir", type=Path, help="default: runs/NAME")
+    run.add_argument(
+        "--reuse",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="copy the finished stages that another study's work directory has in common",
+    )
     run.add_argument("--dry-run", action="store_true", help="print the stages and what they cost")
     run.set_defaults(command=_run)
 
@@ -134,7 +142,7 @@ def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     from bakein.study.experiment import load_experiment
     from bakein.study.plan import show_plan
     from bakein.study.progress import say
-    from bakein.study.runner import make_plan, run_plan
+    from bakein.study.runner import make_plan, reuse, run_plan
     from bakein.study.workdir import Workdir
 
     def warn(line: str) -> None:
@@ -148,6 +156,10 @@ def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         return 0
     with workdir.open(study.name):
         plan = make_plan(study, workdir, warn)
+        for folder in arguments.reuse:
+            before = len(plan.todo)
+            plan = reuse(plan, Workdir(folder))
+            print(f"{before - len(plan.todo)} stages taken over from {folder}")
         if plan.todo:
             print(f"{len(plan.todo)} of {len(plan.dag.nodes)} stages to run in {workdir.path}")
         else:

@@ -472,6 +472,14 @@ def test_the_work_directory_of_another_study(workdir, fails):
     assert "belongs to study 'tiny', not 'other'; give another --workdir" in line
 
 
+def test_no_work_directory_to_reuse(fails, tmp_path):
+    workdir, empty = tmp_path / "run", tmp_path / "empty"
+    line = fails("run", FILE, "--workdir", workdir, "--reuse", empty)
+    assert line == f"bakein: --reuse {empty}: there is no work directory of a study"
+    line = fails("run", FILE, "--workdir", workdir, "--reuse", workdir)
+    assert line == f"bakein: --reuse {workdir}: is the work directory itself"
+
+
 def test_a_work_directory_in_use(workdir, fails):
     with Workdir(workdir).open("tiny"):
         assert "is in use by another process" in fails("run", FILE, "--workdir", workdir)

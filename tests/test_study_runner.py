@@ -184,3 +184,19 @@ def test_operational_keys_run_nothing(run):
 def test_one_more_seed_trains_that_seed_only(run):
     _, _, printed = run("--dry-run", "--config.seeds=3")
     assert printed.out.splitlines()[-1].startswith("12 of 36 stages to run")
+
+
+def test_another_study_with_the_same_stages_takes_them_over(run, finished_run, tmp_path, capsys):
+    shutil.rmtree(nodes(run.workdir)["standard", "sft", 0])
+    new = ("run", FILE, "--workdir", str(tmp_path / "new"), "--config.name=other")
+    assert main([*new, "--reuse", str(run.workdir)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"23 stages taken over from {run.workdir}"
+    assert printed[1].startswith("1 of 24 stages to run")
+    report, ours = (path / "report/results.json" for path in (finished_run, tmp_path / "new"))
+    same, found = json.loads(report.read_text()), json.loads(ours.read_text())
+    for nodes_of in (same, found):
+        for node in nodes_of["nodes"]:
+            del node["seconds"]
+    assert found == same | {"study": "other"}
+    assert not list((tmp_path / "new" / "stages").glob(".*"))

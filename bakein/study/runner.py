@@ -69,8 +69,21 @@ def make_plan(study: Study, workdir: Workdir, warn: Callable[[str], None]) -> Pl
     dag = build_dag(study, materials)
     locks = threading.Lock(), threading.RLock()
     shop = Shop(study, dag, materials, workdir, mesh, Programs(), *locks, warn)
-    todo = tuple(node for node in dag.nodes.values() if not shop.folder(node.id).finished)
-    return Plan(shop, todo)
+    return Plan(shop, _todo(shop))
+
+
+def _todo(shop: Shop) -> tuple[Node, ...]:
+    return tuple(node for node in shop.dag.nodes.values() if not shop.folder(node.id).finished)
+
+
+def reuse(plan: Plan, other: Workdir) -> Plan:
+    """What is left to do once the stages that another study has finished are taken over.
+
+    Raises:
+        WorkdirError: the other is no work directory, or is the plan's own.
+    """
+    plan.shop.workdir.take_over(other, [node.id for node in plan.todo])
+    return Plan(plan.shop, _todo(plan.shop))
 
 
 def _check_fit(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> None:

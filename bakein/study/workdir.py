@@ -3,7 +3,8 @@
 import contextlib
 import fcntl
 import pathlib
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bakein.study.errors import WorkdirError
@@ -63,6 +64,29 @@ class Workdir:
     def stage(self, id: str, name: str) -> StageDir:
         """The folder of a node; `name` is what TensorBoard calls it."""
         return StageDir(self.path / "stages" / id, self.path / "tensorboard" / name)
+
+    def take_over(self, other: "Workdir", ids: Iterable[str]) -> None:
+        """Copies finished stages of another work directory: equal ids are equal stages.
+
+        Args:
+            other: the work directory to copy from; nothing in it is changed.
+            ids: of the stages that are wanted, as far as they are there.
+
+        Raises:
+            WorkdirError: the other is no work directory, or is this one.
+        """
+        if not (other.path / "stages").is_dir():
+            raise WorkdirError(f"--reuse {other.path}: there is no work directory of a study")
+        if other.path.samefile(self.path):
+            raise WorkdirError(f"--reuse {other.path}: is the work directory itself")
+        for id in ids:
+            theirs, ours = other.path / "stages" / id, self.path / "stages" / id
+            if ours.exists() or not StageDir(theirs, theirs).finished:
+                continue
+            draft = ours.with_name(f".{id}")  # a stage is there whole or not at all
+            shutil.rmtree(draft, ignore_errors=True)
+            shutil.copytree(theirs, draft)
+            draft.rename(ours)
 
     @contextlib.contextmanager
     def open(self, study: str) -> Iterator[None]:
