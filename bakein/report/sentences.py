@@ -115,9 +115,12 @@ def lift(row: dict[str, Any], verdict: str, found: Lift, reference: Interval) ->
         "underpowered": f"Undecided: what share {arm} has of the gain of {whole} cannot be said.",
     }[verdict]
     share = f"{number(found.ratio.estimate, 2)} of it, {_interval(found.ratio, 2)}"
-    return (
+    said = (
         f"{claim} {gains[0].upper()}{gains[1:]}: {share}, {plural(reference.seeds, 'paired seed')}."
     )
+    if verdict != "underpowered":
+        return said
+    return f"{said} {_what_it_takes(found.gain, row['epsilon'] * reference.estimate, 3)}"
 
 
 def _what_it_takes(effect: Interval, epsilon: float, digits: int) -> str:
@@ -128,9 +131,9 @@ def _what_it_takes(effect: Interval, epsilon: float, digits: int) -> str:
         f"{number(effect.mde, digits)} or more are found reliably (80 % power)"
     )
     if needed is None:
-        return f"{could}; more seeds alone would not find one of {epsilon:g}."
+        return f"{could}; more seeds alone would not find one of {epsilon:.3g}."
     more = max(1, needed - effect.seeds)
-    return f"{could}; it would take {plural(more, 'more seed')} to find one of {epsilon:g}."
+    return f"{could}; it would take {plural(more, 'more seed')} to find one of {epsilon:.3g}."
 
 
 def _interval(found: Interval, digits: int = 3) -> str:
