@@ -1,10 +1,13 @@
 """Settings that the whole suite shares: eight fake CPU devices, set before jax is imported."""
 
+import atexit
 import contextlib
 import fcntl
 import io
 import os
+import shutil
 import sys
+import tempfile
 
 import pytest
 
@@ -15,6 +18,17 @@ os.environ["XLA_FLAGS"] = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
     "--xla_cpu_parallel_codegen_split_count=1"
 )
+
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    # One cache of compiled programs for the processes of this session, which inherit it. With a
+    # bound on its size jax locks it, and nobody reads an entry that is half written.
+    cache = tempfile.mkdtemp(prefix="bakein-programs-")
+    atexit.register(shutil.rmtree, cache, ignore_errors=True)
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": cache,
+        "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
 
 
 @pytest.fixture

@@ -48,7 +48,6 @@ def test_study_json_says_what_was_fixed_before_the_run(finished_run):
     assert study["seeds"] == [*SEEDS]
     assert study["config"]["stages"]["sft"]["tokens"] == 900
     assert study["config"]["stages"]["rl"]["reward"].startswith("tiny_study.any_trace")
-    assert study["parents"] == {"pretrain": "", "sft": "pretrain", "rl": "sft"}
     assert study["k"] == [1, 2, 4]
     assert study["versions"]["jax"]
     assert study["questions"]["Q2"]["stages"] == [*STAGES]
