@@ -48,6 +48,7 @@ setup(
     ],
     extras_require={
         "test": [
+            "filelock>=3.20",
             "hypothesis>=6.170",
             "import-linter>=2.16",
             "pytest>=9.2",
