@@ -36,13 +36,15 @@ def test_the_example_runs(tmp_path, capsys):
     assert "Q1" in capsys.readouterr().out
 
 
-def test_the_tree_names_every_file():
+def test_the_tree_names_every_folder():
     tree = README.split("## The house")[1].split("```")[1]
-    named = set(re.findall(r"[\w.]+\.(?:py|j2|css)", tree))
-    there = {
-        path.name
-        for folder in ("bakein", "experiments", "benchmarks")
-        for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".j2", ".css") and not path.name.startswith("__")
-    }
-    assert named == there
+    tops = ("bakein", "experiments", "tests", "tpu_scripts", "benchmarks")
+    rooms = [path for path in (ROOT / "bakein").rglob("*") if path.is_dir()]
+    there = {*tops, *(path.name for path in rooms if path.name != "__pycache__")}
+    assert set(re.findall(r"^ *(\w+)/", tree, flags=re.MULTILINE)) == there
+
+
+def test_every_file_says_first_what_it_is():
+    for path in (ROOT / "bakein").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert text.startswith('"""') or not text, path
