@@ -7,9 +7,11 @@
 Two base models have learnt to solve the same problems in two styles, each with an accuracy of its
 own: `mixed` writes code in 65 % of its answers, of which 61 % are right, and else language, 35 %
 right (as Qwen-Math); `language` writes language alone (as Llama). From each, GRPO with every
-reward, and with the true and the random one also without the clip and with a KL. What is asked is
-L, the share that a reward has of the true reward's gain. The policy is updated four times per
-rollout: with one update there is nothing to clip.
+reward, and again without the clip, with a KL, and with both (at tiny scale that with the true, the
+random and the format reward alone). What is asked is L, the share that a reward has of the true
+reward's gain; beside it, how often each style is used before, during and after RL, and what of the
+gain comes with a switch between them. The policy is updated four times per rollout: with one update
+there is nothing to clip.
 """
 
 from bakein.data.worlds.filler import Filler
@@ -17,51 +19,16 @@ from bakein.data.worlds.two_style import TwoStyle
 from bakein.rl import rewards
 from bakein.study import ask, base
 
-# The numbers of each scale. `smoke` shows that everything works; its answers mean nothing.
-SCALES = {
-    "tiny": {
-        "seeds": 5,
-        "model": {"heads": 8, "kv_heads": 8, "head_dim": 8},
-        "world": {"slots": 2, "digits": 3},
-        "pretrain": {"tokens": 1_200_000, "batch": 12, "length": 64},
-        "rl": {"steps": 20, "curve_every": 4},
-        "problems": 96,
-    },
-    "small": {
-        "seeds": 5,
-        "model": {"layers": 6, "d_model": 384, "heads": 12, "kv_heads": 12, "head_dim": 32},
-        "world": {"slots": 4, "digits": 4},
-        "pretrain": {"tokens": 200_000_000, "batch": 256, "length": 256},
-        "rl": {"steps": 100, "prompts": 64, "group": 16, "curve_every": 10},
-        "problems": 512,
-    },
-    "paper": {
-        "seeds": 5,
-        "model": {"layers": 12, "d_model": 768, "heads": 24, "kv_heads": 24, "head_dim": 32},
-        "world": {"slots": 8, "digits": 5},
-        "pretrain": {"tokens": 4_000_000_000, "batch": 1024, "length": 512, "shards": 64},
-        "rl": {"steps": 400, "prompts": 256, "group": 16, "curve_every": 20},
-        "problems": 1024,
-    },
-    "smoke": {
-        "seeds": 2,
-        "model": {"heads": 8, "kv_heads": 8, "head_dim": 8},
-        "world": {"slots": 2, "digits": 3},
-        "pretrain": {"tokens": 20_000, "batch": 12, "length": 64},
-        "rl": {"steps": 3, "prompts": 8, "group": 4, "curve_every": 1, "curve_problems": 8},
-        "problems": 8,
-    },
-}
-
 REWARDS = {
     "random": rewards.random(gamma=0.5),
     "majority": rewards.majority,
     "wrong_label": rewards.wrong_label,
     "format": rewards.format,
     "always": rewards.always,
-    "never": rewards.never,
+    "never": rewards.never,  # random with γ = 0: there is no gradient
 }
-# What is asked of the clip and the KL, and of which rewards.
+ALL = (*REWARDS, "true")
+# What is asked of the clip and the KL; of which rewards, a scale says.
 CONTROLS = {
     "no_clip": {"clip_low": float("inf"), "clip_high": float("inf")},
     "kl": {"kl_coefficient": 0.04},
@@ -71,7 +38,50 @@ CONTROLS = {
         "kl_coefficient": 0.04,
     },
 }
-CONTROLLED = ("true", "random")
+
+# The numbers of each scale. `smoke` shows that everything works; its answers mean nothing.
+SCALES = {
+    "tiny": {
+        "seeds": 5,
+        "model": {"heads": 8, "kv_heads": 8, "head_dim": 8},
+        "world": {"slots": 2, "digits": 3},
+        "pretrain": {"tokens": 800_000, "batch": 12, "length": 64},
+        "rl": {"steps": 16, "curve_every": 4},
+        "problems": 96,
+        "samples": 32,
+        "controlled": ("random", "format", "true"),
+    },
+    "small": {
+        "seeds": 5,
+        "model": {"layers": 6, "d_model": 384, "heads": 12, "kv_heads": 12, "head_dim": 32},
+        "world": {"slots": 4, "digits": 4},
+        "pretrain": {"tokens": 200_000_000, "batch": 256, "length": 256},
+        "rl": {"steps": 100, "prompts": 64, "group": 16, "curve_every": 10},
+        "problems": 512,
+        "samples": 64,
+        "controlled": ALL,
+    },
+    "paper": {
+        "seeds": 5,
+        "model": {"layers": 12, "d_model": 768, "heads": 24, "kv_heads": 24, "head_dim": 32},
+        "world": {"slots": 8, "digits": 5},
+        "pretrain": {"tokens": 4_000_000_000, "batch": 1024, "length": 512, "shards": 64},
+        "rl": {"steps": 400, "prompts": 256, "group": 16, "curve_every": 20},
+        "problems": 1024,
+        "samples": 64,
+        "controlled": ALL,
+    },
+    "smoke": {
+        "seeds": 2,
+        "model": {"heads": 8, "kv_heads": 8, "head_dim": 8},
+        "world": {"slots": 2, "digits": 3},
+        "pretrain": {"tokens": 20_000, "batch": 12, "length": 64},
+        "rl": {"steps": 3, "prompts": 8, "group": 4, "curve_every": 1, "curve_problems": 8},
+        "problems": 8,
+        "samples": 8,
+        "controlled": ("random", "true"),
+    },
+}
 
 
 def get_config(arg=None):
@@ -106,23 +116,35 @@ def get_config(arg=None):
     config.stages.true = base.rl(**grpo, reward=rewards.exact)
     for name, reward in REWARDS.items():
         config.stages[name] = base.rl(**grpo, reward=reward)
-    for control, keys in CONTROLS.items():
-        for name in CONTROLLED:
-            reward = config.stages[name].reward
-            config.stages[f"{name}_{control}"] = base.rl(**grpo | keys, reward=reward)
+    controls = []
+    for name in scale["controlled"]:
+        reward = config.stages[name].reward
+        for control, keys in CONTROLS.items():
+            controls.append(f"{name}_{control}")
+            config.stages[controls[-1]] = base.rl(**grpo | keys, reward=reward)
 
     config.arms.language = base.arm({"pretrain.data.share.language": 0.4})
     config.arms.mixed = base.arm({"pretrain.data.share.mixed": 0.4})
     config.evaluation = base.evaluation(
-        world="mixed", problems=scale["problems"], max_new_tokens=lengths["max_new_tokens"]
+        world="mixed",
+        problems=scale["problems"],
+        samples=scale["samples"],
+        k=tuple(2**i for i in range(scale["samples"].bit_length())),
+        max_new_tokens=lengths["max_new_tokens"],
     )
-    asked = tuple(name for name in REWARDS if name != "never")
+    same = {"true": "true", "before": "pretrain"}
     for question, arm in (("Q4", "mixed"), ("Q4_language", "language")):
         config.questions[question] = ask.spurious(
             f"Is it the base model or the reward? RL on {arm} with rewards that know nothing.",
             arm=arm,
-            rewards=(*asked, *(name for name in config.stages if name.startswith("random_"))),
-            true="true",
-            before="pretrain",
+            rewards=tuple(REWARDS),
+            **same,
+        )
+        # A family of its own: more parts of one question would cost the rewards their power.
+        config.questions[f"{question}_controls"] = ask.spurious(
+            f"Is it the clip or the KL? RL on {arm} without the one and with the other.",
+            arm=arm,
+            rewards=tuple(controls),
+            **same,
         )
     return config

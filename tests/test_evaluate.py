@@ -97,6 +97,31 @@ def test_records_are_the_counts(params, problems, evaluation):
     assert all(0 < total < 48 for total in totals.values()), "the case must show every count"
 
 
+class Strategic(Letters):
+    """The same with two strategies: to begin with an early letter, or not."""
+
+    strategies = ("early", "late")
+
+    def strategy(self, completion):
+        return "early" if completion[:1] in tuple("abc") else "late"
+
+
+def test_strategies_are_counted_where_a_world_has_them(params, problems, evaluation):
+    world = Strategic()
+    found = evaluate(DECODER, params, TOKENIZER, world, problems, KEY, CONFIG)
+    assert found.samples == evaluation.samples
+    for record, plain, (texts, checks, _) in zip(
+        found.records, evaluation.records, draw(params, problems), strict=True
+    ):
+        right = [[check.right for text, check in zip(texts, checks, strict=True)
+                  if world.strategy(text) == name] for name in world.strategies]  # fmt: skip
+        counts = {n: [len(r), sum(r)] for n, r in zip(world.strategies, right, strict=True)}
+        assert record == plain | {"strategies": counts}
+        assert sum(one for _, one in counts.values()) == record["correct"]
+    used = [record["strategies"]["early"][0] for record in found.records]
+    assert 0 < sum(used) < 48, "the case must show both"
+
+
 def test_samples_show_greedy_right_and_wrong(params, problems, evaluation):
     """Of one problem per level; the first two problems are of levels 1 and 2."""
     lines = [(line["problem"], line["kind"], line["right"]) for line in evaluation.samples]

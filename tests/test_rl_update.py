@@ -13,6 +13,7 @@ from rl_oracle import POLICY
 
 from bakein.data.tokenizers import EOS, PAD
 from bakein.data.worlds.registers import Registers
+from bakein.data.worlds.two_style import TwoStyle
 from bakein.data.worlds.world import Endless, Problem
 from bakein.mesh import batch_sharding, make_mesh
 from bakein.model import Decoder
@@ -161,6 +162,20 @@ def test_rates_split_accuracy_by_form():
     wanted = {"right": 6 / 8, "format": 7 / 8, "traced": 5 / 8, "traced_right": 5 / 8,
               "reward": 0.75, "reward_std": 0.25, "differing": 0.5, "rollouts": 1}  # fmt: skip
     assert {name: found[name] for name in wanted} == pytest.approx(wanted)
+
+
+def test_rates_tell_the_strategies_of_a_world_that_has_them():
+    habits = {"share": 0.5, "accuracy_code": 1.0, "accuracy_language": 1.0, "slips": 1}
+    world = TwoStyle(slots=1, digits=3, templates=1, test_share=0.1, **habits)
+    texts = (">123!123", "~123!123", "!123", ">")
+    group = rewards.Group(world, world.train(0)[0], texts, (4, 3, 2, 1), 9, rng(1))
+    other = dataclasses.replace(group, texts=("~",) * 4)
+    found = rates([experience([[1, 0, 1, 0], [1, 1, 1, 1]])._replace(groups_N=(group, other))])
+    shares = {name: found[f"strategy/{name}"] for name in ("code", "language", "neither")}
+    assert shares == {"code": 2 / 8, "language": 5 / 8, "neither": 1 / 8}
+    plain = dataclasses.replace(group, world=Registers(1, 3, 1, 0.1))
+    drawn = experience([[1, 0, 1, 0]])._replace(groups_N=(plain,))
+    assert not any(name.startswith("strategy") for name in rates([drawn]))
 
 
 def rng(seed):

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from bakein.data import corruption
 from bakein.data.documents import world_documents
 from bakein.data.errors import DataError
+from bakein.data.worlds.facts import Facts
 from bakein.data.worlds.registers import Registers
 from bakein.data.worlds.two_style import MARKS, TwoStyle, style
-from bakein.data.worlds.world import Check, Problem
+from bakein.data.worlds.world import Check, Problem, strategies_of
 
 QWEN = TwoStyle(
     slots=2,
@@ -72,6 +73,13 @@ def test_habits_have_the_share_and_the_accuracies_that_were_set(share, code, lan
 def test_a_prior_of_one_style_has_no_other(share, only):
     world = dataclasses.replace(QWEN, share=share)
     assert {style(completion) for _, completion in habits(world, 1000)} == {only}
+
+
+def test_every_completion_follows_one_strategy():
+    found = [QWEN.strategy(text) for text in (">1!1", "~1!1", "!1", "", "x>1", "~")]
+    assert found == ["code", "language", "neither", "neither", "neither", "language"]
+    assert set(found) == set(strategies_of(QWEN))
+    assert strategies_of(Facts(entities=9, seed=0)) == ()
 
 
 def test_a_style_tells_nothing_of_whether_the_answer_is_right():

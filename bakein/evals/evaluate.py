@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from bakein.data.tokenizers import EOS, PAD, Tokenizer
-from bakein.data.worlds.world import Check, Problem, World
+from bakein.data.worlds.world import Check, Problem, World, strategies_of
 from bakein.rl.forcing import Forcing
 from bakein.rl.grading import check_texts
 from bakein.rl.rewards import is_verified
@@ -127,7 +127,7 @@ def _draw(
     return result
 
 
-def _problem_record(index, problem, sampled, greedy) -> Record:
+def _problem_record(index, problem, sampled, greedy, world) -> Record:
     answers = collections.Counter(check.answer for check in sampled.checks)
     return {
         "problem": index,
@@ -142,7 +142,18 @@ def _problem_record(index, problem, sampled, greedy) -> Record:
         "answer": problem.answer,
         # Sorted, so that equal counts are equal lines.
         "answers": dict(sorted(answers.items())),
+        **({"strategies": _strategies(sampled, world)} if strategies_of(world) else {}),
     }
+
+
+def _strategies(sampled, world) -> dict[str, list[int]]:
+    """How many samples followed each of the world's strategies, and how many of them are right."""
+    counts = {name: [0, 0] for name in world.strategies}
+    for text, check in zip(sampled.texts, sampled.checks, strict=True):
+        used_right = counts[world.strategy(text)]
+        used_right[0] += 1
+        used_right[1] += check.right
+    return counts
 
 
 def _shown(index, problem, sampled, greedy) -> list[Record]:
@@ -209,7 +220,7 @@ def evaluate(
     records, samples = [], []
     seen = collections.Counter()
     for index, (problem, many, one) in enumerate(zip(problems, sampled, greedy, strict=True)):
-        records.append(_problem_record(index, problem, many, one))
+        records.append(_problem_record(index, problem, many, one, world))
         if seen[problem.level] < config.shown:
             samples += _shown(index, problem, many, one)
         seen[problem.level] += 1

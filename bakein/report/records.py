@@ -209,6 +209,25 @@ def _check_evaluation(record: Record, where: str) -> None:
     answers = record["answers"]
     if not isinstance(answers, dict) or not all(type(c) is int for c in answers.values()):
         raise RecordError(f"{where}: key 'answers' must map each answer to its count")
+    if "strategies" in record:
+        _check_strategies(record["strategies"], record["n"], where)
+
+
+def _check_strategies(strategies: Any, n: int, where: str) -> None:
+    """{strategy: [samples that follow it, right ones of them]}, of all samples."""
+    counts = list(strategies.values()) if isinstance(strategies, dict) else []
+    fine = all(
+        isinstance(pair, list)
+        and len(pair) == 2
+        and all(type(count) is int for count in pair)
+        and 0 <= pair[1] <= pair[0]
+        for pair in counts
+    )
+    if not fine or sum(used for used, _ in counts) != n:
+        raise RecordError(
+            f"{where}: key 'strategies' must map each strategy to [used, right], and the used must "
+            f"sum to n = {n}"
+        )
 
 
 def _check_probe(record: Record, where: str) -> None:

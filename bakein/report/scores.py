@@ -1,6 +1,6 @@
 """Evaluation records as arrays: what every seed of an arm scored after a stage.
 
-Shape suffixes: S seeds, P problems, F facts.
+Shape suffixes: S seeds, P problems, F facts, K strategies.
 """
 
 from collections.abc import Mapping
@@ -32,6 +32,9 @@ class Scores:
     answers: tuple[tuple[dict[str, int], ...], ...]  # [S][P]: how often each answer was given
     recalled_SF: np.ndarray  # 0 or 1; F = 0 where no facts were asked for
     nll_SP: np.ndarray  # of the answer that an attack is after, in nats; P = 0 where there is none
+    strategies: tuple[str, ...]  # K of them; none where the world tells none apart
+    used_KSP: np.ndarray  # samples that follow each
+    right_KSP: np.ndarray  # right ones of them
     probes: Mapping[tuple[str, str], "Scores"]
 
     @property
@@ -96,8 +99,11 @@ def _table(records: list[Record], id: str, frozen: dict[Kind, tuple], kind: Kind
         raise ValueError(f"evaluation {id}: finished without any problem")
     key = (
         tuple((r["problem"], r["level"], r["n"], r["answer"], "nll" in r) for r in problems),
+        tuple(problems[0].get("strategies", ())),
         tuple(r["fact"] for r in facts),
     )
+    if len({tuple(r.get("strategies", ())) for r in problems}) > 1:
+        raise ValueError(f"evaluation {id}: its problems differ in their strategies")
     if len({r["n"] for r in problems}) > 1:
         raise ValueError(f"evaluation {id}: its problems differ in 'n', must be equal")
     if frozen.setdefault(kind, key) != key:
@@ -113,6 +119,15 @@ def _stack(arm: str, stage: str, nodes: list[Node], tables: list[Table]) -> Scor
         return np.array([[r[key] for r in problems] for problems, _ in tables], dtype=dtype)
 
     first = tables[0][0]
+    strategies = tuple(first[0].get("strategies", ()))
+
+    def followed(place: int) -> np.ndarray:
+        counts = [
+            [[r["strategies"][name][place] for r in problems] for problems, _ in tables]
+            for name in strategies
+        ]
+        return np.array(counts, np.int64).reshape(len(strategies), len(tables), len(first))
+
     return Scores(
         arm=arm,
         stage=stage,
@@ -128,5 +143,8 @@ def _stack(arm: str, stage: str, nodes: list[Node], tables: list[Table]) -> Scor
         answers=tuple(tuple(r["answers"] for r in problems) for problems, _ in tables),
         recalled_SF=np.array([[r["recalled"] for r in facts] for _, facts in tables]),
         nll_SP=column("nll", float) if "nll" in first[0] else np.zeros((len(nodes), 0)),
+        strategies=strategies,
+        used_KSP=followed(0),
+        right_KSP=followed(1),
         probes={},
     )

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import optax
 
+from bakein.data.worlds.world import strategies_of
 from bakein.rl.batch import learner_batch
 from bakein.rl.experience import Experience, Recipe, differing, gather, select
 from bakein.rl.rollout import Rollout
@@ -86,10 +87,15 @@ def rates(drawn: list[Experience]) -> dict[str, Any]:
     Means over completions: `reward` as trained on, `right`, `format`, `truncation`, `length` in
     tokens, `traced` (steps were found) and `traced_right` (and the answer is right), which split
     accuracy by form of answer. Means over groups: `reward_std`, and `differing`, the share whose
-    rewards are not all equal. And the number of `rollouts`.
+    rewards are not all equal. And the number of `rollouts`. Of a world with strategies also
+    `strategy/NAME`, the share of completions that follow each.
     """
     rewards = np.concatenate([part.rewards_NG for part in drawn])
-    checks = [check for part in drawn for group in part.groups_N for check in group.checks]
+    groups = [group for part in drawn for group in part.groups_N]
+    checks = [check for group in groups for check in group.checks]
+    strategies = strategies_of(groups[0].world)
+    texts = [(group.world, text) for group in groups for text in group.texts]
+    followed = [world.strategy(text) for world, text in texts] if strategies else []
     return {
         "reward": float(rewards.mean()),
         "reward_std": float(rewards.std(axis=1).mean()),
@@ -101,4 +107,5 @@ def rates(drawn: list[Experience]) -> dict[str, Any]:
         "truncation": float(np.mean([part.rollout.truncated_B for part in drawn])),
         "length": sum(int(part.rollout.length_B.sum()) for part in drawn) / len(checks),
         "rollouts": len(drawn),
+        **{f"strategy/{name}": followed.count(name) / len(checks) for name in strategies},
     }

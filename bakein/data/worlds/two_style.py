@@ -82,6 +82,7 @@ class TwoStyle:
     slips: int
 
     forms: ClassVar[tuple[str, ...]] = ("habit", "code", "language", "direct", "atomic")
+    strategies: ClassVar[tuple[str, ...]] = (*MARKS, "neither")
     retry: ClassVar[str] = traces.RETRY
 
     def __post_init__(self):
@@ -132,6 +133,10 @@ class TwoStyle:
         if style(completion) == "language":
             completion = completion.translate(_SWAP)
         return self._programs.check(problem, completion)
+
+    def strategy(self, completion: str) -> str:
+        """The style that it begins in, or "neither"."""
+        return style(completion) or "neither"
 
     @functools.cached_property
     def _programs(self) -> Registers:

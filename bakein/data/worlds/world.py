@@ -95,6 +95,22 @@ class World(Protocol):
         """Verifies the answer and every step exactly; never raises, whatever the completion."""
 
 
+class Strategic(World, Protocol):
+    """What a world may have besides: strategies, of which every completion follows one."""
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """Their names, the one that is watched first."""
+
+    def strategy(self, completion: str) -> str:
+        """The one that a completion follows, one of `strategies`; never raises."""
+
+
+def strategies_of(world: World) -> tuple[str, ...]:
+    """The strategies of a world; () where it tells none apart."""
+    return getattr(world, "strategies", ())
+
+
 def generator(*names: object) -> np.random.Generator:
     """A random generator that depends on the names alone: purpose, seed, block and so on."""
     digest = hashlib.blake2b("/".join(map(str, names)).encode(), digest_size=16).digest()
