@@ -4,6 +4,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from bakein.report.sharing import sharing_sentence
 from bakein.report.text import level, number, plural, visible
 
 WIDTH = 80
@@ -23,6 +24,7 @@ def terminal_summary(results: Results, page: Path) -> str:
     lines += [f"mean over {plural(len(results['seeds']), 'seed')}; {interval}", ""]
     for name, answer in results["answers"].items():
         lines += _wrap(f"{name}  {answer['verdict'].upper()}: {answer['sentence']}")
+    lines += ["", *_wrap(sharing_sentence(results["sharing"]))]
     if results["missing"]:
         lines += _wrap(f"Unfinished: {len(results['missing'])} stages are missing.")
     return "\n".join([*lines, "", f"Report: {page}"])
