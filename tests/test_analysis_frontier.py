@@ -51,12 +51,34 @@ def test_the_candidates_hold_the_best_share_as_often_as_they_promise():
     assert interior / 100 <= 0.05
 
 
+def test_the_gain_is_over_the_better_end_that_is_not_the_best():
+    rng = np.random.default_rng(0)
+    for means, best, end in (
+        ([0.1, 0.3, 0.6, 0.9, 0.4, 0.2], 0.5, 1.0),
+        ([0.0, 0.1, 0.2, 0.3, 0.5, 0.9], 1.0, 0.0),
+        ([0.9, 0.5, 0.4, 0.3, 0.2, 0.0], 0.0, 1.0),
+    ):
+        scores = simulate(rng, means)
+        found = frontier(SHARES, scores, 1000, 0.95, rng)
+        pair = [SHARES.index(best), SHARES.index(end)]
+        difference = np.diff(scores.mean(axis=(1, 2))[pair[::-1]])
+        assert (found.best, found.end) == (best, end)
+        assert found.gain.estimate == pytest.approx(difference)
+        assert found.gain.level == pytest.approx(0.98)  # five comparisons, one-sided
+        assert found.gain.low < found.gain.estimate < found.gain.high
+        assert (found.gain.low > 0) == (end not in found.candidates)
+        lows = [interval.low for interval in found.interval_F]
+        highs = [interval.high for interval in found.interval_F]
+        assert np.all((lows < found.mean_F) & (found.mean_F < highs))
+
+
 def test_one_seed_rules_nothing_out():
     rng = np.random.default_rng(0)
     found = frontier(SHARES, simulate(rng, [0, 0, 1, 0, 0, 0], seeds=1), 200, 0.95, rng)
     assert found.best == 0.25
     assert found.candidates == tuple(SHARES)
     assert np.all(np.isnan(found.probability_F))
+    assert (found.gain.low, found.gain.high) == (-np.inf, np.inf)
     assert verdicts.frontier(found.candidates, 1) is Frontier.UNDERPOWERED
 
 

@@ -376,9 +376,134 @@ LIFTS = {
 }  # fmt: skip
 
 
+def doses(metric="accuracy", **doses):
+    """A change of the tiny study: a question about a dose."""
+    return f"config.questions.Q4 = ask.dose('Much?', {doses}, 'tokens', 'rl', metric='{metric}')"
+
+
+DOSES = {
+    "one dose": (doses(standard=1), r"Q4: doses are \{'standard': 1\.0\}; .*at least two diff"),
+    "a dose twice": (doses(standard=1, baked_in=1), r"Q4: doses are .*; .* two different amounts"),
+    "a dose below 0": (doses(standard=-1, baked_in=1), r"Q4: doses are .*-1\.0.*; .* 0 or more"),
+    "an unknown arm": (doses(standard=0, baked=1), r"Q4: arm: no 'baked'; did you mean 'baked_in'"),
+    "no strategies": (
+        doses(standard=0, baked_in=1, metric="share/code"), r"Q4\.metric: no 'share/code'; known: "
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DOSES)
+def test_a_wrong_question_about_a_dose(case, refused):
+    refused(*DOSES[case])
+
+
 @pytest.mark.parametrize("case", LIFTS)
 def test_a_wrong_question_about_a_share(case, refused):
     refused(*LIFTS[case])
+
+
+def spend(**shares):
+    """A change of the tiny study: a question about shares of a budget."""
+    named = {name.replace("_to_", "/"): share for name, share in shares.items()}
+    return f"config.questions.Q7 = ask.frontier('Where?', {named})"
+
+
+def gains(*pairs):
+    """A change of the tiny study: a question about what its stages add."""
+    return f"config.questions.Q7 = ask.gains('What?', 'baked_in', {pairs})"
+
+
+BUDGETS = {
+    "an arm alone": (spend(standard=0, baked_in_to_rl=1), r"Q7: shares name 'standard'; .*ARM/ST"),
+    "no end": (
+        spend(standard_to_rl=0, baked_in_to_rl=0.9), r"Q7: shares are .*0\.9.*; .* the largest 1"
+    ),
+    "a share twice": (
+        spend(standard_to_rl=0, baked_in_to_rl=1, baked_in_to_sft=1), r"Q7: shares are .*different"
+    ),
+    "an unknown stage": (
+        spend(standard_to_rll=0, baked_in_to_rl=1), r"Q7: stage: no 'rll'; did you mean 'rl'"
+    ),
+    "an area that one end has not": (
+        f"{spend(standard_to_sft=0, standard_to_rl=1)}\nconfig.questions.Q7.metric = 'rl_area'",
+        r"Q7\.metric: no 'rl_area'",
+    ),
+    "no gains": (gains(), r"Q7: gains are \(\); they must be at least one pair"),
+    "a gain of one stage": (gains(("rl",)), r"Q7: gains have \('rl',\); it must be two stages"),
+    "a gain over itself": (gains(("rl", "rl")), r"Q7: gains have \('rl', 'rl'\); .* two stages"),
+    "a gain over an unknown stage": (gains(("rl", "stf")), r"Q7: stage: no 'stf'; .* 'sft'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BUDGETS)
+def test_a_wrong_question_about_a_budget(case, refused):
+    refused(*BUDGETS[case])
+
+
+def jailbreak(k=(1, 4), **changes):
+    """A change of the tiny study: an attack, and a question about its curve."""
+    asked = {"probe": "x", "size": 0, "benign": "accuracy/1"} | changes
+    arms = "'baked_in', 'standard', 'rl'"
+    return f"{probe(ATTACK, k=k)}\nconfig.questions.Q4 = ask.jailbreak('Why?', {arms}, **{asked})"
+
+
+JAILBREAKS = {
+    "an unknown attack": (jailbreak(probe="y"), r"Q4\.metric: probe: no 'y'; did you mean 'x'"),
+    "an unknown size": (jailbreak(size=3), r"variant of probe x: no '3'; .*known: 0"),
+    "no curve": (jailbreak(k=(4, 4)), r"probes\.x\.k is \(4, 4\); .* at least two numbers"),
+    "no likelihood": (jailbreak(many_shot="x", shots=(0, 1)), r"metric of probe x: no 'nll'"),
+    "a stage that is not shown": (
+        jailbreak(stages=("sft",)), r"Q4: stages are \('sft',\); 'rl' must be among them"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", JAILBREAKS)
+def test_a_wrong_question_about_a_jailbreak_curve(case, refused):
+    refused(*JAILBREAKS[case])
+
+
+def behind(**changes):
+    """A change of the tiny study: a question about what it takes to catch up."""
+    asked = {
+        "treated": "baked_in",
+        "controls": {"standard": 1, "third": 2},
+        "stage": "rl",
+        "spent": "sft",
+        "front": "pretrain",
+        "sources": ("traces",),
+    }
+    arm = "config.arms.third = base.arm({'sft.tokens': 4000})"
+    return f"{arm}\nconfig.questions.Q4 = ask.catch_up('When?', **{asked | changes})"
+
+
+BEHIND = {
+    "nobody behind": (behind(controls={}), r"questions\.Q4: controls are empty; they must name"),
+    "nobody like that": (behind(controls={"thrid": 1}), r"Q4: arm: no 'thrid'; .* 'third'"),
+    "one budget twice": (
+        behind(controls={"standard": 2, "third": 2}), r"have \[2\.0, 2\.0\]; they must be different"
+    ),
+    "a budget of nothing": (behind(controls={"third": 0}), r"have \[0\.0\]; .* above 0"),
+    "no sources": (behind(sources=()), r"questions\.Q4: sources are empty; they must name"),
+    "an unknown stage to spend on": (behind(spent="sfd"), r"Q4\.spent: no 'sfd'; .* 'sft'"),
+    "an unknown stage in front": (behind(front="base"), r"Q4\.front: no 'base'"),
+    "a source from elsewhere": (behind(sources=("examples",)), r"Q4\.sources: no 'examples'"),
+    "a source that is not read": (
+        behind(treated="third", controls={"standard": 1}),
+        r"Q4\.sources is 'traces'; it must be read by third",
+    ),
+    "no tables": (
+        "config.published = 'nowhere.json'", r"config\.published: nowhere\.json: No such file"
+    ),
+    "tables that are none": (
+        f"config.published = {README!r}", r"config\.published: .*README\.md: not JSON"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BEHIND)
+def test_a_wrong_question_about_catching_up(case, refused):
+    refused(*BEHIND[case])
 
 
 FILES = {

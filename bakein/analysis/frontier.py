@@ -17,16 +17,21 @@ from bakein.analysis import bootstrap
 
 @dataclass(frozen=True)
 class Frontier:
-    """The mean score at each share, the best one, and how sure that is.
+    """The mean score at each share with its interval, the best one, and how sure that is.
 
     `candidates` are the shares not ruled out, `probability_F` how often each is the best of a
-    bootstrap draw (NaN with one seed, which rules nothing out).
+    bootstrap draw (NaN with one seed, which rules nothing out). `gain` is the best share's score
+    less that of `end`: of 0 and 1 the better one that is not itself the best. Its interval has the
+    level at which any two shares are compared, so where it lies above 0, `end` is ruled out.
     """
 
     shares_F: np.ndarray
     mean_F: np.ndarray
+    interval_F: tuple[bootstrap.Interval, ...]
     probability_F: np.ndarray
     best: float
+    end: float
+    gain: bootstrap.Interval
     candidates: tuple[float, ...]
     seeds: int
 
@@ -60,16 +65,28 @@ def frontier(
         raise ValueError(f"shares are {shares.tolist()}; allowed: increasing, from 0 to 1")
     seeds, count = scores.shape[1], len(shares)
     mean_F = scores.mean(axis=(1, 2))
-    best = float(shares[np.argmax(mean_F)])
-    if seeds < 2:
-        unknown_F = np.full(count, np.nan)
-        return Frontier(shares, mean_F, unknown_F, best, tuple(shares.tolist()), seeds)
+    best = int(np.argmax(mean_F))
+    end = max((f for f in (0, count - 1) if f != best), key=lambda f: mean_F[f])
     others = [(f, g) for f in range(count) for g in range(count) if f != g]
     draws = bootstrap.draw([scores[g] - scores[f] for f, g in others], resamples, rng)
     # One-sided: `count − 1` comparisons could rule out the best share, each with half its error.
     at_once = 1 - 2 * (1 - level) / (count - 1)
-    out = {f for i, (f, _) in enumerate(others) if draws.interval(at_once, i).low > 0}
-    drawn_BF = bootstrap.draw(scores, resamples, rng).at(level)
-    probability_F = np.bincount(drawn_BF.argmax(axis=1), minlength=count) / resamples
-    candidates = tuple(float(shares[f]) for f in range(count) if f not in out)
-    return Frontier(shares, mean_F, probability_F, best, candidates, seeds)
+    gain = draws.interval(at_once, others.index((end, best)))
+    own = bootstrap.draw(scores, resamples, rng)
+    interval_F = tuple(own.interval(level, f) for f in range(count))
+    probability_F, out = np.full(count, np.nan), set()
+    if seeds > 1:
+        out = {f for i, (f, _) in enumerate(others) if draws.interval(at_once, i).low > 0}
+        best_B = own.at(level).argmax(axis=1)
+        probability_F = np.bincount(best_B, minlength=count) / resamples
+    return Frontier(
+        shares_F=shares,
+        mean_F=mean_F,
+        interval_F=interval_F,
+        probability_F=probability_F,
+        best=float(shares[best]),
+        end=float(shares[end]),
+        gain=gain,
+        candidates=tuple(float(shares[f]) for f in range(count) if f not in out),
+        seeds=seeds,
+    )

@@ -18,6 +18,23 @@ TONES = {
     "base did it": "good",
     "reward did it": "good",
     "both did it": "good",
+    "more lasting": "good",
+    "less lasting": "bad",
+    "as lasting": "good",
+    "symmetric": "good",
+    "asymmetric": "good",
+    "faster": "good",
+    "slower": "bad",
+    "not caught up": "good",
+    "caught up": "bad",
+    "rises": "good",
+    "falls": "bad",
+    "best in between": "good",
+    "interior optimum": "good",
+    "all before": "good",
+    "all after": "good",
+    "shallower": "good",
+    "steeper": "bad",
 }
 
 

@@ -3,7 +3,21 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bakein.report import answers, lifts
+from bakein.report import (
+    answers,
+    catch_up,
+    conditional,
+    dose,
+    frontier,
+    gains,
+    jailbreak,
+    jailbreak_exhibits,
+    lifts,
+    permanence,
+    permanence_exhibits,
+    rl_speed,
+    spurious,
+)
 from bakein.report.evidence import Evidence, Row
 from bakein.report.exhibits import Chart, Table
 
@@ -29,9 +43,36 @@ class Kind:
 
 KINDS = {
     "comparison": Kind(answers.judge_comparison),
+    "dose": Kind(dose.judge_dose, dose.dose_tables, dose.dose_charts),
     "persistence": Kind(answers.judge_persistence, answers.stage_tables),
-    "spurious": Kind(lifts.judge_lifts, lifts.lift_tables),
+    "spurious": Kind(spurious.judge_spurious, spurious.spurious_tables, spurious.spurious_charts),
     "wrong_traces": Kind(lifts.judge_lifts, lifts.lift_tables),
+    "permanence": Kind(
+        permanence.judge_permanence,
+        permanence_exhibits.permanence_tables,
+        permanence_exhibits.permanence_charts,
+    ),
+    "symmetry": Kind(
+        permanence.judge_symmetry,
+        permanence_exhibits.symmetry_tables,
+        permanence_exhibits.symmetry_charts,
+    ),
+    "conditional": Kind(
+        conditional.judge_conditional,
+        conditional.conditional_tables,
+        conditional.conditional_charts,
+    ),
+    "rl_speed": Kind(rl_speed.judge_rl_speed, rl_speed.speed_tables, rl_speed.speed_charts),
+    "catch_up": Kind(catch_up.judge_catch_up, catch_up.catch_up_tables, catch_up.catch_up_charts),
+    "frontier": Kind(
+        frontier.judge_frontier, frontier.frontier_tables, frontier.frontier_charts
+    ),
+    "gains": Kind(gains.judge_gains, gains.gains_tables),
+    "jailbreak": Kind(
+        jailbreak.judge_jailbreak,
+        jailbreak_exhibits.jailbreak_tables,
+        jailbreak_exhibits.jailbreak_charts,
+    ),
 }
 
 

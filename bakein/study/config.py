@@ -17,10 +17,19 @@ from bakein.study.checks import check_study, require
 from bakein.study.errors import ConfigError, naming, unknown
 from bakein.study.probes import AttackProbe, BudgetProbe, EvaluationProbe
 from bakein.study.questions import (
+    CatchUpConfig,
     ComparisonConfig,
+    ConditionalConfig,
     ContrastConfig,
+    DoseConfig,
+    FrontierConfig,
+    GainsConfig,
+    JailbreakConfig,
+    PermanenceConfig,
     PersistenceConfig,
+    RLSpeedConfig,
     SpuriousConfig,
+    SymmetryConfig,
     WrongTracesConfig,
 )
 from bakein.study.schema import (
@@ -42,9 +51,18 @@ _STAGES = {"supervised": SupervisedConfig, "rl": RLConfig}
 _PROBES = {"evaluation": EvaluationProbe, "budget": BudgetProbe, "attack": AttackProbe}
 _QUESTIONS = {
     "comparison": ComparisonConfig,
+    "conditional": ConditionalConfig,
+    "dose": DoseConfig,
     "persistence": PersistenceConfig,
+    "permanence": PermanenceConfig,
+    "symmetry": SymmetryConfig,
+    "rl_speed": RLSpeedConfig,
     "spurious": SpuriousConfig,
     "wrong_traces": WrongTracesConfig,
+    "catch_up": CatchUpConfig,
+    "frontier": FrontierConfig,
+    "gains": GainsConfig,
+    "jailbreak": JailbreakConfig,
 }
 
 
@@ -103,6 +121,7 @@ def resolve(config: ConfigDict) -> Study:
             for name, group in config.contrasts.items()
         },
         bootstrap=_read("config.bootstrap", config.bootstrap, BootstrapConfig),
+        published=_value("config.published", config.published, str),
     )
     check_study(study)
     return study
