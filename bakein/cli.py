@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 # Imports that start jax stand inside the functions: `_prepare_jax` must come before them, and
 # `--help` should not wait for them.
@@ -150,6 +150,7 @@ def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
     config = load_experiment(arguments.experiment, overrides)
     study = resolve(config)
+    published = _published(study.published)
     workdir = Workdir(arguments.workdir or Path("runs") / study.name)
     if arguments.dry_run:
         print(show_plan(make_plan(study, workdir, warn)))
@@ -164,8 +165,23 @@ def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
             print(f"{len(plan.todo)} of {len(plan.dag.nodes)} stages to run in {workdir.path}")
         else:
             print(f"nothing to run: all {len(plan.dag.nodes)} stages in {workdir.path} are done")
-        run_plan(plan, plain(config.to_dict()), RULES)
+        run_plan(plan, plain(config.to_dict()), RULES, published)
         return _print_report(workdir.path)
+
+
+def _published(path: str) -> dict[str, Any] | None:
+    """The published gaps that a study names, for its record."""
+    from bakein.analysis import published
+    from bakein.study.errors import ConfigError
+
+    if not path:
+        return None
+    try:
+        return published.record(published.read(Path(path)))
+    except OSError as error:
+        raise ConfigError(f"config.published: {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"config.published: {error}") from error
 
 
 def _report(arguments: argparse.Namespace, overrides: list[str]) -> int:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -19,6 +20,8 @@ _STAGES = {
     "rl": "after_rl_by_benchmark",
 }
 _RECIPES = "sft_scaling"
+# Stages that are held against each other, each over the benchmarks that these have in common.
+_GROUPS = (("pretrain", "sft", "rl"), ("sft", "rl"))
 
 # What is to be known before such a row is held against one of our own.
 CAVEATS = (
@@ -98,6 +101,37 @@ def read(path: Path) -> Published:
         raise ValueError(f"{path}: {_RECIPES}.columns must name 'avg'")
     recipes = {name: row["avg"] for name, row in averages.items()}
     return Published(content["source"], stages, recipes)
+
+
+def record(tables: Published, treated: str = "LMQ", control: str = "base") -> dict[str, Any]:
+    """The gaps as plain JSON: over the benchmarks of all stages, and over those of SFT and RL.
+
+    Raises:
+        ValueError: as `Published.gaps`.
+    """
+    groups = [tables.gaps(stages, treated, control) for stages in _GROUPS]
+    return {
+        "source": tables.source,
+        "caveats": list(CAVEATS),
+        "treated": treated,
+        "control": control,
+        "groups": [
+            {
+                "benchmarks": list(gaps[0].benchmarks),
+                "gaps": [
+                    {
+                        "stage": gap.stage,
+                        "treated": gap.treated,
+                        "control": gap.control,
+                        "points": gap.points,
+                        "logits": gap.logits,
+                    }
+                    for gap in gaps
+                ],
+            }
+            for gaps in groups
+        ],
+    }
 
 
 def _table(path: Path, content: dict, name: str) -> dict[str, dict[str, float]]:

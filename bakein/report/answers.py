@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bakein.analysis import bootstrap, persistence, verdicts
-from bakein.report import sentences
+from bakein.report import published, sentences
 from bakein.report.evidence import Evidence, Row, limits, unmeasured
 from bakein.report.exhibits import Table
 from bakein.report.metrics import metric_limit, metric_logit_limit, metric_logits
@@ -121,6 +121,7 @@ def judge_persistence(question: Row, evidence: Evidence) -> Row:
                 else str(verdicts.persistence(gain.gain, gain.retention, question["epsilon"])),
             }
         )
+    row["published"] = published.beside(row, evidence, seeds)
     last = gains[-1]
     if last.stage != row["stage"]:  # the last stage asked for has not been measured yet
         return {**row, **unmeasured(sentences.PERSISTENCE_RULES["underpowered"])}
@@ -209,4 +210,4 @@ def stage_tables(answer: Row) -> list[Table]:
         )
         for point in answer["stages"]
     ]
-    return [Table("By stage", head, rows)]
+    return [Table("By stage", head, rows), *published.published_tables(answer)]

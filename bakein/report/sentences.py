@@ -25,6 +25,12 @@ PERSISTENCE_RULES = {
     "reversed": "the interval of the difference lies below 0.",
     "underpowered": COMPARISON_RULES["underpowered"],
 }
+CATCH_UP_RULES = {
+    "caught up": "the interval of the gap at some budget lies above −epsilon.",
+    "not caught up": "the intervals of the gap at all budgets lie below 0.",
+    "underpowered": "the intervals of the gap decide at no budget that it is closed, and not at "
+    "all that it is open; or there are fewer than two seeds.",
+}
 
 
 def comparison(row: dict[str, Any], verdict: str, effect: Interval, means: Sequence[float]) -> str:
@@ -88,6 +94,49 @@ def persistence(question: dict[str, Any], verdict: str, gains: Sequence[StageGai
     elif last.retention is not None and len(gains) > 1:
         kept = f"{number(last.retention.estimate, 2)}, {_interval(last.retention, 2)}"
         parts.append(f"Retained of the lead after {first.stage}: {kept}; 1 means all of it.")
+    return " ".join(parts)
+
+
+def catch_up(row: dict[str, Any], verdict: str, gap: Interval) -> str:
+    """The answer to "does the control catch up, and with how much of the later stage?".
+
+    Args:
+        row: the answer so far.
+        verdict: on all gaps.
+        gap: control − treated at the budget that decides.
+    """
+    treated, spent, point = row["treated"], row["spent"], row["points"][row["deciding"]]
+    most = row["points"][-1]["multiple"]
+    levels = f"{row['metric']} {number(point['mean'])} against {number(row['treated_mean'])}"
+    if gap.seeds < 2:
+        return (
+            f"One seed cannot decide: {point['arm']} has {levels} for {treated} after "
+            f"{row['stage']}, but without a second seed there is no interval."
+        )
+    measured = (
+        f"{levels} after {row['stage']}, a gap of {signed(gap.estimate)}, {_interval(gap)}, "
+        f"{plural(gap.seeds, 'paired seed')}"
+    )
+    claim = {
+        "caught up": f"With {point['multiple']:g} times the {spent} budget, {point['arm']} is not "
+        f"behind {treated} by anything that matters: {measured}.",
+        "not caught up": f"Not even {most:g} times the {spent} budget reaches {treated}; "
+        f"{point['arm']} comes closest: {measured}.",
+        "underpowered": f"Undecided: whether up to {most:g} times the {spent} budget makes up for "
+        f"what {treated} read in {row['front']} cannot be said. {point['arm']} comes closest: "
+        f"{measured}.",
+    }[verdict]
+    parts = [claim]
+    if row["rate"] is not None and row["budget_bound"] != "undefined":
+        bound = "" if row["budget_bound"] == "exact" else f"{row['budget_bound']} "
+        low_high = limits(row["budget_ci"], 2)
+        parts.append(
+            f"The budget to catch up is {bound}{number(row['budget'], 2)} times ({low_high}): "
+            f"{bound}{number(row['rate'], 2)} tokens of {spent} for each reasoning token of "
+            f"{row['front']}."
+        )
+    if verdict == "underpowered":
+        parts.append(_what_it_takes(gap, row["epsilon"], 3))
     return " ".join(parts)
 
 

@@ -70,6 +70,9 @@ def study(name: str, **keys: Any) -> ConfigDict:
             "questions": _names(),  # name -> a question of `bakein.study.ask`
             "contrasts": _names(),  # name -> ask.contrast(): further comparisons to report
             "bootstrap": ConfigDict({"resamples": 2000, "seed": 0, "level": 0.95}),
+            # Tables of a paper, to be shown beside the study's own gaps; "" for none. See
+            # `bakein.analysis.published`.
+            "published": "",
         },
         keys,
     )

@@ -7,7 +7,13 @@ from typing import Any
 from bakein.rl.rewards import Reward
 from bakein.study.errors import ConfigError, naming, unknown
 from bakein.study.probes import AttackProbe, BudgetProbe, ProbeConfig
-from bakein.study.questions import ComparisonConfig, ContrastConfig, PersistenceConfig, Question
+from bakein.study.questions import (
+    CatchUpConfig,
+    ComparisonConfig,
+    ContrastConfig,
+    PersistenceConfig,
+    Question,
+)
 from bakein.study.schema import (
     EvaluationConfig,
     RLConfig,
@@ -55,6 +61,8 @@ def check_study(study: Study) -> None:
         if isinstance(question, ComparisonConfig | PersistenceConfig):
             _check_pair(path, question, study)
         _check_places(path, question, study)
+        if isinstance(question, CatchUpConfig):
+            _check_catch_up(path, question, study)
     for name, contrast in study.contrasts.items():
         _check_pair(f"config.contrasts.{name}", contrast, study)
         _check_places(f"config.contrasts.{name}", contrast, study)
@@ -236,6 +244,22 @@ def _check_places(path: str, question: ContrastConfig | Question, study: Study) 
     for metric in question.metrics:
         _check_metric(f"{path}.metric", metric, question, study)
     require(f"{path}.epsilon", question.epsilon, question.epsilon > 0, "above 0")
+
+
+def _check_catch_up(path: str, question: CatchUpConfig, study: Study) -> None:
+    """Tokens are counted of `spent` in all arms, and of `sources` in the treated arm's `front`."""
+    for arm in (question.treated, *question.controls):
+        if question.spent not in study.arms[arm]:
+            raise unknown(f"{path}.spent", question.spent, study.arms[arm])
+    stages = study.arms[question.treated]
+    if question.front not in stages:
+        raise unknown(f"{path}.front", question.front, stages)
+    front = stages[question.front]
+    read = {} if isinstance(front, RLConfig) else {**front.data.background, **front.data.share}
+    for name in question.sources:
+        if name not in read:
+            raise unknown(f"{path}.sources", name, read)
+        require(f"{path}.sources", name, read[name] > 0, f"read by {question.treated}")
 
 
 def _check_metric(

@@ -115,20 +115,24 @@ def _check_fit(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> N
                     encode_prompts(materials.tokenizer, prompts, stage.prompt_length)
 
 
-def run_plan(plan: Plan, config: Mapping[str, Any], rules: str) -> None:
+def run_plan(
+    plan: Plan, config: Mapping[str, Any], rules: str, published: Mapping[str, Any] | None
+) -> None:
     """Runs what is not finished and writes study.json, before anything is trained.
 
     Args:
         plan: from `make_plan`; its work directory is open.
         config: the whole configuration as JSON, for the record.
         rules: how verdicts will be made, for the record.
+        published: gaps to be shown beside the study's, for the record; None for none.
 
     Raises:
         Exception: what stopped a stage; the others were stopped too, and resume next time.
     """
     shop = plan.shop
     shop.materials.tokenizer.save(shop.workdir.path)
-    write_json(shop.workdir.path / "study.json", describe_study(plan, config, rules))
+    record = describe_study(plan, config, rules, published)
+    write_json(shop.workdir.path / "study.json", record)
     if plan.todo:
         progress = Progress(sum(work_of(node, shop) for node in plan.todo), len(plan.todo))
         try:
@@ -193,7 +197,9 @@ def _run_one(node: Node, shop: Shop, progress: Progress, stop: threading.Event) 
 # --- the record -----------------------------------------------------------------------------------
 
 
-def describe_study(plan: Plan, config: Mapping[str, Any], rules: str) -> dict[str, Any]:
+def describe_study(
+    plan: Plan, config: Mapping[str, Any], rules: str, published: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """study.json: all that the report needs, fixed before anything is trained."""
     study, dag = plan.shop.study, plan.dag
     return {
@@ -236,6 +242,7 @@ def describe_study(plan: Plan, config: Mapping[str, Any], rules: str) -> dict[st
         "k": list(study.evaluation.k),
         "bootstrap": plain_fields(study.bootstrap),
         "verdict_rules": rules,
+        "published": published,
     }
 
 

@@ -211,6 +211,7 @@ class Study:
         questions: name -> question.
         contrasts: name -> further contrasts.
         bootstrap: of the intervals.
+        published: path of published tables that the report shows beside its own, "" for none.
     """
 
     name: str
@@ -229,6 +230,7 @@ class Study:
     questions: Mapping[str, Question]
     contrasts: Mapping[str, ContrastConfig]
     bootstrap: BootstrapConfig
+    published: str
 
     def model_config(self, vocab_size: int) -> ModelConfig:
         """The decoder's configuration for a tokenizer's vocabulary."""
