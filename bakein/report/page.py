@@ -10,6 +10,7 @@ from bakein.report import questions, text
 from bakein.report.environment import make_environment
 from bakein.report.plots import Plot
 from bakein.report.records import Record, Study
+from bakein.report.sharing import sharing_sentence
 from bakein.report.svg import ARM_COLOURS, inline
 
 Results = dict[str, Any]
@@ -170,6 +171,7 @@ def _provenance(study: Study, results: Results) -> list[tuple[str, str]]:
             f"{sum(stage['seconds'] for stage in finished.values()):,.0f} s over "
             f"{text.plural(len(finished), 'training stage')}; shared ones counted once",
         ),
+        ("Sharing", sharing_sentence(results["sharing"])),
         (
             "Records",
             f"{text.plural(len(results['nodes']), 'stage result')}, "
