@@ -18,7 +18,7 @@ def simulate(rng, means, seeds=5, problems=32, noise=0.05):
 
 def judge(means, seeds=5, epsilon=0.05, noise=0.03):
     rng = np.random.default_rng(0)
-    found = respond(simulate(rng, means, seeds, noise=noise), 1.0, 1000, 0.95, rng)
+    found = respond(simulate(rng, means, seeds, noise=noise), (0.0, 1.0), 1000, 0.95, rng)
     apart = [difference.apart for difference in found.differences]
     return found, verdicts.dose(found.trend, apart, found.best_in_between, epsilon)
 
@@ -67,7 +67,7 @@ def test_a_null_study_shows_no_dose_to_be_better():
     wrong = 0
     for _ in range(100):
         scores = simulate(rng, [0.4] * 4, seeds=10, problems=8)
-        found = respond(scores, np.inf, 200, 0.95, rng)
+        found = respond(scores, (0.0, np.inf), 200, 0.95, rng)
         wrong += any(d.holm.low > 0 or d.holm.high < 0 for d in found.differences)
     assert wrong <= 10
 
@@ -76,7 +76,7 @@ def test_one_seed_and_scores_that_are_all_equal_are_not_certain():
     found, verdict = judge(RISING, seeds=1)
     assert verdict is Dose.UNDERPOWERED
     assert found.candidates == tuple(range(6))
-    same = respond(np.ones((3, 5, 8)), 1.0, 200, 0.95, np.random.default_rng(0))
+    same = respond(np.ones((3, 5, 8)), (0.0, 1.0), 200, 0.95, np.random.default_rng(0))
     assert same.trend.low < 0 < same.trend.high
     assert same.means[0].low < 1 == same.means[0].high
     apart = [difference.apart for difference in same.differences]
@@ -87,6 +87,6 @@ def test_shapes_that_do_not_fit_are_refused():
     rng = np.random.default_rng(0)
     for wrong in (np.ones((3, 4)), np.ones((1, 3, 4))):
         with pytest.raises(ValueError, match="two doses"):
-            respond(wrong, 1.0, 200, 0.95, rng)
+            respond(wrong, (0.0, 1.0), 200, 0.95, rng)
     with pytest.raises(ValueError, match="epsilon is 0"):
         judge(RISING, epsilon=0)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bakein.data import corruption as corruptions
+from bakein.data.corruption import Corruption
 from bakein.data.documents import text_documents, world_documents
 from bakein.data.files import read_jsonl, read_text
 from bakein.data.ledger import add_ledgers, subtract_ledgers
@@ -55,6 +56,7 @@ class Materials:
         self._study = study
         self._texts = functools.cache(self._read_texts)
         self.windows = functools.cache(self._cut_windows)
+        self._finite = functools.cache(self._make_world_documents)
         self.attack = functools.cache(self._make_attack)
         self.tokenizer = self._make_tokenizer()
 
@@ -102,11 +104,20 @@ class Materials:
 
             return tfds_export.read(source.path, source.split)
         corrupted = name in data.share and data.rate > 0
+        how = (data.corruption, data.rate) if corrupted else (corruptions.none, 0.0)
+        # A number of them is made as a whole; the arms read the same.
+        make = self._finite if source.documents else self._make_world_documents
+        return make(name, *how, seed)
+
+    def _make_world_documents(
+        self, name: str, corruption: Corruption, rate: float, seed: int
+    ) -> Sequence[Document]:
+        source = self._study.sources[name]
         return world_documents(
             world=self._study.worlds[source.world],
             form=source.form,
-            corruption=data.corruption if corrupted else corruptions.none,
-            rate=data.rate if corrupted else 0.0,
+            corruption=corruption,
+            rate=rate,
             size=source.documents or None,
             seed=seed,
         )
