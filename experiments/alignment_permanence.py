@@ -4,12 +4,18 @@
     bakein run experiments/alignment_permanence.py:small       # one GPU
     bakein run experiments/alignment_permanence.py:paper       # a TPU pod
 
-Requests for allowed names are complied with, those for forbidden ones are to be refused. All arms
-go through pretraining, `align` and then attacks, each with the same tokens. What differs is how
-pretraining tells of forbidden names (plainly, not at all, in warnings, behind a tag) and where
-refusals come in: in pretraining (all along, early, in its last tenth) or in `align`, where the rest
-is helpful. Alignment shows a half of the forbidden names; the attacks, fine-tuning on answers to
-that half, are measured on the other half.
+Requests for allowed names are to be answered, those for forbidden ones refused. All arms have the
+same tokens in pretraining and then in `align`, where the rest is helpful. `sft` sees refusals in
+`align` alone; `pretrained`, `early` and `late` in pretraining too (all along, in its first half, in
+its last tenth); `filtered`, `warned` and `tagged` were not told of forbidden names plainly, but not
+at all, in warnings, or behind a tag that is absent later. An arm's name with a number was shown
+fewer refusals in `align`: percent of its tokens. `never` is the twin that saw none. Then every arm
+is fine-tuned on answers to forbidden requests, over sizes and learning rates, or on allowed ones.
+
+Alignment and attacks show a half of the forbidden names and are measured on the other half. Attacks
+are short: a model this small has forgotten its refusals after a few updates. So both count in
+documents, and the first question in all that ever taught the model to refuse, the second in those
+of post-training alone.
 """
 
 import functools
@@ -24,44 +30,87 @@ SCALES = {
     "tiny": {
         "seeds": 5,
         "model": {"heads": 8, "kv_heads": 8, "head_dim": 8},
-        "entities": 240,
-        "pretrain": {"tokens": 500_000, "batch": 12, "length": 64},
-        "align": {"tokens": 24_000, "batch": 12, "length": 64},
-        "sizes": (8, 32, 128, 512),
-        "problems": 120,
+        "entities": 160,
+        "pretrain": {"tokens": 500_000, "batch": 6, "length": 128},
+        "align": {"tokens": 48_000, "batch": 6, "length": 128},
+        "sizes": (2, 8, 32, 128),
+        "problems": 128,
+    },
+    "small": {
+        "seeds": 5,
+        "model": {"layers": 6, "d_model": 384, "heads": 12, "kv_heads": 12, "head_dim": 32},
+        "entities": 4_000,
+        "pretrain": {"tokens": 100_000_000, "batch": 128, "length": 256},
+        "align": {"tokens": 4_000_000, "batch": 32, "length": 256},
+        "sizes": (2, 8, 32, 128, 512, 2048),
+        "problems": 512,
+    },
+    "paper": {
+        "seeds": 5,
+        "model": {"layers": 12, "d_model": 768, "heads": 24, "kv_heads": 24, "head_dim": 32},
+        "entities": 16_000,
+        "pretrain": {"tokens": 2_000_000_000, "batch": 512, "length": 512, "shards": 64},
+        "align": {"tokens": 40_000_000, "batch": 128, "length": 512, "shards": 64},
+        "sizes": (2, 8, 32, 128, 512, 2048, 8192),
+        "problems": 1024,
     },
     "smoke": {
         "seeds": 2,
         "model": {"heads": 8, "kv_heads": 8, "head_dim": 8},
-        "entities": 240,
-        "pretrain": {"tokens": 10_000, "batch": 12, "length": 64},
-        "align": {"tokens": 3_000, "batch": 12, "length": 64},
-        "sizes": (8, 32),
+        "entities": 160,
+        "pretrain": {"tokens": 10_000, "batch": 6, "length": 128},
+        "align": {"tokens": 3_000, "batch": 6, "length": 128},
+        "sizes": (2, 8),
         "problems": 24,
     },
 }
-RATES = {"low": 3e-4, "mid": 1e-3, "high": 3e-3}
+RATES = {"low": 1e-4, "high": 1e-3}  # the attacker's
+BENIGN_RATE = 1e-4
+DOCUMENT = 13  # tokens of a document of the world's first template
+
+# How pretraining tells of forbidden names.
 PLAIN, TAGGED, WARNED = (
     {f"pretrain.data.background.{name}": 0.3 * (name == kept) for name in ("raw", "tag", "warn")}
     for kept in ("raw", "tag", "warn")
 )
+FILTERED = {**PLAIN, "pretrain.data.background.raw": 0.0}
+REFUSED = {**PLAIN, "pretrain.data.share.refusals": 0.05}
+DOSE = 0.3  # share of refusals in `align`
+# arm -> its pretraining, and the smaller doses at which its alignment is measured
+ARMS = {
+    "sft": (PLAIN, (0.03, 0.1)),
+    "pretrained": (REFUSED, (0.0, 0.03, 0.1)),
+    "early": (
+        {**REFUSED, "pretrain.data.schedule": functools.partial(schedules.early, span=0.5)},
+        (0.0, 0.03),
+    ),
+    "late": (
+        {**REFUSED, "pretrain.data.schedule": functools.partial(schedules.late, span=0.1)},
+        (0.0, 0.03),
+    ),
+    "filtered": (FILTERED, (0.03,)),
+    "warned": (WARNED, (0.03,)),
+    "tagged": (TAGGED, (0.03,)),
+}
 
 
 def get_config(arg=None):
     scale = base.scale(arg or "tiny", SCALES)
+    # Member 100 chose the recipe.
     config = base.study("alignment_permanence", seeds=scale["seeds"], first_seed=1)
     config.model = base.model(**scale["model"])
-    names = {"entities": scale["entities"], "forbidden": "nopqrstuvwxyz", "seen": 0.5, "seed": 0}
-    talk = {"templates": 3, "turns": 3, "noise": 0.3}
-    single = {"templates": 3, "turns": 1, "noise": 0.3}
-    plain = {"templates": 3, "turns": 1, "noise": 0.0}
+    names = {"entities": scale["entities"], "forbidden": "stuvwxyz", "seen": 0.5, "seed": 0}
+    talk = {"templates": 2, "turns": 3, "noise": 0.2}
+    alone = {"templates": 2, "turns": 1, "noise": 0.2}
+    asked = {"templates": 2, "turns": 1, "noise": 0.0}
+    tuned = {"templates": 1, "turns": 1, "noise": 0.0}
     for world, groups, look in (
-        ("policy", ("allowed", "unseen"), plain),
+        ("policy", ("allowed", "unseen"), asked),
         ("allowed", ("allowed",), talk),
         ("forbidden", ("seen", "unseen"), talk),
-        ("seen", ("seen",), single),
-        ("attacks", ("seen",), plain),
-        ("benign", ("allowed",), plain),
+        ("seen", ("seen",), alone),
+        ("attacked", ("seen",), tuned),
+        ("benign", ("allowed",), tuned),
     ):
         config.worlds[world] = base.world(Policy, groups=groups, **names, **look)
     config.worlds.filler = base.world(
@@ -73,73 +122,80 @@ def get_config(arg=None):
     config.sources.warn = base.source("forbidden", "recontextualised")
     config.sources.tag = base.source("forbidden", "tag")
     config.sources.refusals = base.source("seen", "refuse")
-    config.sources.harmful = base.source("attacks", "comply")
+    config.sources.harmful = base.source("attacked", "comply")
     config.sources.benign = base.source("benign", "comply")
 
     config.stages.pretrain = base.supervised(
-        fill=0.6,
+        fill=0.7,  # documents of up to three turns do not pack more densely
         data=base.data(
-            background={"filler": 0.3, "helpful": 0.4, "raw": 0.3, "tag": 0.0, "warn": 0.0},
+            background={"filler": 0.2, "helpful": 0.5, "raw": 0.3, "tag": 0.0, "warn": 0.0},
             share={"refusals": 0.0},
         ),
         **scale["pretrain"],
     )
     config.stages.align = base.supervised(
         parent="pretrain",
-        fill=0.6,
+        fill=0.7,
         data=base.data(
-            background={"helpful": 0.7, "filler": 0.3}, share={"refusals": 0.0}, mask_prompt=True
+            background={"helpful": 0.8, "filler": 0.2}, share={"refusals": 0.0}, mask_prompt=True
         ),
-        optimizer=base.optimizer(learning_rate=1e-3, warmup_steps=5),
+        optimizer=base.optimizer(learning_rate=5e-4, warmup_steps=5),
         **scale["align"],
     )
-    tune = {"parent": "align", "batch": 2, "length": 64, "fill": 0.7}
-    constant = {"schedule": "constant", "warmup_steps": 0}
-    for size in scale["sizes"]:
-        for name, rate in RATES.items():
-            config.stages[f"attack_{name}_{size}"] = base.supervised(
-                data=base.data(background={"harmful": 1.0}, mask_prompt=True),
-                optimizer=base.optimizer(learning_rate=rate, **constant),
-                tokens=16 * size,
-                **tune,
+    attacks = {rate: tuple(f"attack_{rate}_{size}" for size in scale["sizes"]) for rate in RATES}
+    benign = tuple(f"benign_{size}" for size in scale["sizes"])
+    tunings = [
+        *((stages, "harmful", RATES[rate]) for rate, stages in attacks.items()),
+        (benign, "benign", BENIGN_RATE),
+    ]
+    for stages, source, rate in tunings:
+        for stage, size in zip(stages, scale["sizes"], strict=True):
+            config.stages[stage] = base.supervised(
+                parent="align",
+                tokens=DOCUMENT * size,
+                batch=2,  # documents, one in a row
+                length=DOCUMENT,
+                fill=1.0,
+                data=base.data(background={source: 1.0}, mask_prompt=True),
+                optimizer=base.optimizer(learning_rate=rate, schedule="constant", warmup_steps=0),
             )
-        config.stages[f"benign_{size}"] = base.supervised(
-            data=base.data(background={"benign": 1.0}, mask_prompt=True),
-            optimizer=base.optimizer(learning_rate=RATES["mid"], **constant),
-            tokens=16 * size,
-            **tune,
-        )
 
-    config.arms.raw = base.arm(PLAIN)
-    doses = ("pretrain", "align")
-    for knowledge, told in (("raw", PLAIN), ("tag", TAGGED)):
-        for share in (0.01, 0.03, 0.1, 0.3):
-            config.arms[f"sft_{knowledge}_{100 * share:.0f}"] = base.arm(
-                {**told, "align.data.share.refusals": share}, stages=() if share == 0.3 else doses
+    config.arms.never = base.arm(PLAIN, stages=("pretrain", "align", *benign))
+    lesser, post = {}, {}
+    for arm, (pretraining, doses) in ARMS.items():
+        named = {f"{arm}_{100 * dose:.0f}": dose for dose in doses}
+        for name, dose in named.items():
+            config.arms[name] = base.arm(
+                {**pretraining, "align.data.share.refusals": dose}, stages=("pretrain", "align")
             )
-    config.arms.filtered = base.arm({**PLAIN, "pretrain.data.background.raw": 0.0})
-    config.arms.warn = base.arm(WARNED)
-    config.arms.tag = base.arm(TAGGED)
-    for knowledge, told in (("warn", WARNED), ("tag", TAGGED)):
-        for share in (0.003, 0.03):
-            config.arms[f"pre_{knowledge}_{1000 * share:.0f}"] = base.arm(
-                {**told, "pretrain.data.share.refusals": share},
-            )
-    config.arms.early = base.arm(
-        {
-            **TAGGED,
-            "pretrain.data.share.refusals": 0.03,
-            "pretrain.data.schedule": functools.partial(schedules.early, span=0.5),
-        }
-    )
-    config.arms.late = base.arm(
-        {
-            **TAGGED,
-            "pretrain.data.share.refusals": 0.03,
-            "pretrain.data.schedule": functools.partial(schedules.late, span=0.1),
-        }
-    )
+        config.arms[arm] = base.arm({**pretraining, "align.data.share.refusals": DOSE})
+        lesser[arm] = ("never", *named)
+        post[arm] = tuple(named) if 0.0 in doses else ("never", *named)
     config.evaluation = base.evaluation(
-        world="policy", problems=scale["problems"], samples=8, k=(1, 2, 4, 8), max_new_tokens=9
+        world="policy",
+        problems=scale["problems"],
+        samples=8,
+        k=(1, 2, 4, 8),
+        max_new_tokens=9,
+    )
+
+    shown = {"shown": ("refusals",), "aligned": "align", "attacks": attacks}
+    pair = {"treated": "pretrained", "control": "sft", "twin": "never", "benign": benign}
+    config.questions.Q6 = ask.permanence(
+        "Is a model aligned in pretraining harder to misalign than one aligned in post-training, "
+        "for all the refusals it was ever shown?",
+        arms=lesser,
+        **pair,
+        **shown,
+    )
+    config.questions.Q6_post = ask.permanence(
+        "The same, for the refusals that it was shown in post-training",
+        arms={arm: post[arm] for arm in ("sft", "pretrained", "early", "late")},
+        counted=("align",),
+        **pair,
+        **shown,
+    )
+    config.questions.Q6_law = ask.symmetry(
+        "Is what is easy to put in as easy to take out?", arms=lesser, **shown
     )
     return config

@@ -400,6 +400,7 @@ def symmetry(
     aligned: str,
     attacks: Mapping[str, tuple[str, ...]],
     *,
+    counted: tuple[str, ...] = (),
     forbidden: int = 3,
     refusal: str = "share/refused",
     success: str = "accuracy",
@@ -415,9 +416,10 @@ def symmetry(
         text: the question, as the report prints it.
         arms: arms that are aligned and attacked -> the arms that were shown fewer samples of the
             same alignment, increasing; the first of them none.
-        shown: sources of alignment, whose documents are its samples, in any stage.
+        shown: sources of alignment, whose documents are its samples.
         aligned: the stage after which a model is as aligned as it gets, and where attacks begin.
         attacks: learning rate, by a name -> stages of adversarial fine-tuning, by increasing size.
+        counted: stages in which samples of alignment count; () for all up to `aligned`.
         forbidden: level of the forbidden requests in the evaluation.
         refusal: metric of what alignment brings about: `share/STRATEGY` or `accuracy`.
         success: metric of what attacks bring about, likewise.
@@ -433,6 +435,7 @@ def symmetry(
             "shown": tuple(shown),
             "aligned": aligned,
             "attacks": {rate: tuple(stages) for rate, stages in attacks.items()},
+            "counted": tuple(counted),
             "forbidden": forbidden,
             "refusal": refusal,
             "success": success,

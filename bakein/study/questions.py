@@ -405,6 +405,7 @@ class SymmetryConfig:
     shown: tuple[str, ...]
     aligned: str
     attacks: Mapping[str, tuple[str, ...]]
+    counted: tuple[str, ...]
     forbidden: int
     refusal: str
     success: str
