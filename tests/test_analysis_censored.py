@@ -113,6 +113,20 @@ def test_the_median_is_the_usual_one_and_censored_where_it_is_beyond(amounts, li
         assert found.compute <= np.median(amounts) + 1e-9
 
 
+def test_who_is_there_at_0_took_at_most_the_first_amount():
+    """What was never looked at between 0 and the first amount bounds the ratio from one side."""
+    there, later = reached(0, 0, 4), reached(80, 80, 80)
+    found = mean(censored.logs(later) - censored.logs(there, 8))
+    assert found.bound == "at least"
+    assert found.estimate == pytest.approx((10 * 10 * 20) ** (1 / 3))
+    own = censored.logs(there + never(0), np.array([8, 16, 8, 8]))
+    np.testing.assert_allclose(np.exp(own.high_S), [8, 16, 4, math.inf])
+    assert own.low_S.tolist() == [-math.inf, -math.inf, math.log(4), -math.inf]
+    for first in (0, -1, math.nan):
+        with pytest.raises(ValueError, match=r"first is .*; allowed: above 0"):
+            censored.logs(there, first)
+
+
 def test_negative_amounts_are_refused():
     with pytest.raises(ValueError, match="allowed: 0 or more"):
         censored.logs(reached(1, -2))

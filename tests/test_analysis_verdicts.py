@@ -14,8 +14,10 @@ from bakein.analysis.verdicts import (
     CatchUp,
     Comparison,
     Frontier,
+    Jailbreak,
     Permanence,
     Persistence,
+    RLSpeed,
     Spurious,
     Symmetry,
     WrongTraces,
@@ -161,6 +163,20 @@ def test_permanence(low, high, verdict):
 
 
 @pytest.mark.parametrize(
+    ("low", "high", "seeds", "verdict"),
+    [
+        (-0.3, -0.1, 5, Jailbreak.SHALLOWER),
+        (0.1, 0.3, 5, Jailbreak.STEEPER),
+        (-0.01, 0.01, 5, Jailbreak.EQUIVALENT),
+        (-0.3, 0.1, 5, Jailbreak.UNDERPOWERED),
+        (-0.3, -0.1, 1, Jailbreak.UNDERPOWERED),
+    ],
+)
+def test_jailbreak(low, high, seeds, verdict):
+    assert verdicts.jailbreak(interval(low, high, seeds), 0.02) is verdict
+
+
+@pytest.mark.parametrize(
     ("slope", "verdict"),
     [
         ((0.9, 1.1), Symmetry.SYMMETRIC),
@@ -207,8 +223,35 @@ def test_frontier(candidates, verdict):
     assert verdicts.frontier(candidates, 1) is Frontier.UNDERPOWERED
 
 
+@pytest.mark.parametrize(
+    ("multiplier", "seeds", "verdict"),
+    [
+        ((1.1, 4.0), 5, RLSpeed.FASTER),
+        ((1.1, math.inf), 5, RLSpeed.FASTER),  # the control never got there
+        ((0.0, 0.9), 5, RLSpeed.SLOWER),
+        ((0.81, 1.24), 5, RLSpeed.AS),  # epsilon .25: 1/1.25 to 1.25
+        ((0.79, 1.24), 5, RLSpeed.UNDERPOWERED),
+        ((0.81, 1.26), 5, RLSpeed.UNDERPOWERED),
+        ((1.1, 4.0), 1, RLSpeed.UNDERPOWERED),
+    ],
+)
+def test_rl_speed(multiplier, seeds, verdict):
+    low, high = (math.log(x) if x else -math.inf for x in multiplier)
+    found = Interval(0.0, low, high, 0.95, seeds, 0.1, 0.0)
+    assert verdicts.rl_speed(found, 0.25) is verdict
+
+
+def test_slopes_that_share_no_level_are_not_compared():
+    assert verdicts.slope_at_equal_level(None, 0.1) is Comparison.UNDERPOWERED
+    assert verdicts.slope_at_equal_level(interval(0.1, 0.3), 0.1) is Comparison.BETTER
+    assert verdicts.slope_at_equal_level(interval(-0.05, 0.05), 0.1) is Comparison.EQUIVALENT
+
+
 def test_every_rule_needs_an_epsilon():
-    for rule in (verdicts.permanence, verdicts.symmetry):
+    rules = (
+        verdicts.permanence, verdicts.symmetry, verdicts.rl_speed, verdicts.slope_at_equal_level
+    )  # fmt: skip
+    for rule in rules:
         with pytest.raises(ValueError, match="epsilon is -1"):
             rule(interval(0, 1), -1.0)
     with pytest.raises(ValueError, match="epsilon is 0"):
@@ -226,6 +269,8 @@ def test_the_written_rules_name_every_verdict_of_their_kind_in_order():
         "Symmetry": Symmetry,
         "Catch-up": CatchUp,
         "Frontier": Frontier,
+        "Jailbreak": Jailbreak,
+        "RL speed": RLSpeed,
     }
     paragraphs = {text.split(" (")[0].split(" of a gain")[0]: text
                   for text in verdicts.RULES.split("\n\n")}  # fmt: skip

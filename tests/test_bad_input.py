@@ -506,6 +506,51 @@ def test_a_wrong_question_about_catching_up(case, refused):
     refused(*BEHIND[case])
 
 
+THINKING = PROBE.format(changes={"stages": ("sft",), "budgets": (0, 4, 8), "k": (1, 4)})
+
+
+def slope(metric="x/slope", kind="conditional", world="registers", **changes):
+    """A change of the tiny study: a thinking probe after SFT, and a question about slopes."""
+    asked = {
+        "conditional": {"stages": ("sft",), "metric": metric},
+        "rl_speed": {"stage": "rl", "threshold": 0.5},
+    }[kind] | {"treated": "baked_in", "control": "standard", **changes}
+    return (
+        "config.worlds.other = base.world(tiny_study.Registers, slots=2, digits=3, templates=1, "
+        f"test_share=0.1)\nconfig.probes.x = {THINKING}\n"
+        f"config.probes.x.world = {world!r}\nconfig.questions.Q3 = ask.{kind}('Why?', **{asked})"
+    )
+
+
+SLOPES = {
+    "no slope": (slope("x/4/accuracy"), r"Q3: metric is 'x/4/accuracy'; it must be a slope: PROBE"),
+    "an unknown probe": (slope("y/slope"), r"Q3\.metric: probe: no 'y'"),
+    "an unknown variant": (slope("x/5/pass_area"), r"variant of probe x: no '5'"),
+    "a stage without the probe": (
+        slope(stages=("pretrain", "sft")), r"probe x is not made after pretrain"
+    ),
+    "no stages": (slope(stages=()), r"Q3: stages are \(\); they must be at least one stage"),
+    "one budget": (
+        f"{slope()}\nconfig.probes.x.budgets = (0, 8)", r"probe is 'x'; .* two positive budgets"
+    ),
+    "one k": (
+        f"{slope('x/4/pass_area')}\nconfig.probes.x.k = (1,)", r"probe x: no 'pass_area'"
+    ),
+    "another world": (slope(world="other"), r"probes\.x\.world is 'other'; .* 'registers', as"),
+    "areas beside": (slope("pass_area", beside=("x",)), r"beside is \('x',\); only PROBE/slope"),
+    "itself beside": (slope(beside=("x",)), r"Q3: beside is \('x',\); .*different probes"),
+    "an arm against itself": (slope(control="baked_in"), r"it must be another arm"),
+    "no curve": (slope(kind="rl_speed", stage="sft"), r"Q3\.stage is 'sft'; .*curve_every"),
+    "no accuracy": (slope(kind="rl_speed", threshold=1.5), r"Q3: threshold is 1\.5; .*None for"),
+    "a threshold in words": (slope(kind="rl_speed", threshold="high"), r"threshold is 'high'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SLOPES)
+def test_a_wrong_question_about_a_slope(case, refused):
+    refused(*SLOPES[case])
+
+
 FILES = {
     "missing": (None, r"book: cannot be read: No such file"),
     "empty": (b"", r"book: empty"),

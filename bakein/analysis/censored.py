@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bakein.analysis import bootstrap
 from bakein.analysis.rl_curve import Reach
@@ -69,15 +70,27 @@ class Amount:
         return replace(self, log=log)
 
 
-def logs(reaches: Sequence[Reach]) -> Logs:
-    """The bounds of each seed's ln amount; open on both sides where it was there at amount 0."""
+def logs(reaches: Sequence[Reach], first: ArrayLike = np.inf) -> Logs:
+    """The bounds of each seed's ln amount; open below where it was there at amount 0.
+
+    Args:
+        reaches: seed by seed.
+        first: the smallest amount above 0 that was looked at, one or for each seed [S]: who was
+            there at 0 took no more. Without it that side is open as well.
+
+    Raises:
+        ValueError: an amount is negative, or `first` is not positive.
+    """
     amount_S = np.array([reach.compute for reach in reaches], float)
     censored_S = np.array([reach.censored for reach in reaches])
     if np.any(amount_S < 0):
         raise ValueError(f"amounts begin at {amount_S.min()}; allowed: 0 or more")
+    first_S = np.broadcast_to(np.asarray(first, float), amount_S.shape)
+    if not np.all(first_S > 0):
+        raise ValueError(f"first is {first}; allowed: above 0")
     known_S = np.log(np.where(amount_S > 0, amount_S, 1.0))
     low_S = np.where(amount_S > 0, known_S, -np.inf)
-    high_S = np.where((amount_S > 0) & ~censored_S, known_S, np.inf)
+    high_S = np.where(censored_S, np.inf, np.where(amount_S > 0, known_S, np.log(first_S)))
     return Logs(low_S, high_S)
 
 

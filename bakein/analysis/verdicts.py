@@ -67,6 +67,13 @@ at once):
   3. not caught up  the intervals of the gap at all budgets lie below 0; m* is then censored
   4. underpowered   none of these
 
+Jailbreak (effect = treated − control in the area under ASR(N) over log₂ N, per doubling):
+  1. underpowered  fewer than two seeds
+  2. shallower     the interval lies below 0
+  3. steeper       the interval lies above 0
+  4. equivalent    the interval lies inside −epsilon..+epsilon
+  5. underpowered  none of these; the minimum detectable effect is printed
+
 Frontier (candidates = the shares of the budget spent before that are not shown to be worse than
 another share):
   1. underpowered      fewer than two seeds
@@ -74,6 +81,27 @@ another share):
   3. all after         the one candidate is 0
   4. interior optimum  neither 0 nor 1 is a candidate
   5. underpowered      none of these
+
+Slope at equal pass@1 (effect = treated − control, in the slope of a test-time curve):
+  1. underpowered  fewer than two seeds, or the arms share no range of pass@1
+  2. else the rules of a comparison
+
+RL speed (multiplier = samples that the control takes / those that treated takes, until both have
+the same held-out accuracy; epsilon is the smallest relative difference that matters):
+  1. underpowered  fewer than two seeds
+  2. faster        the interval of the multiplier lies above 1
+  3. slower        the interval of the multiplier lies below 1
+  4. as fast       the interval of the multiplier lies inside 1/(1 + epsilon)..1 + epsilon
+  5. underpowered  none of these
+
+Dose (trend = rise of the least-squares line over the ranks of the doses, from the lowest to the
+highest; candidates = the doses that are not shown to be worse than another):
+  1. underpowered     fewer than two seeds
+  2. rises            the interval of the trend lies above 0
+  3. falls            the interval of the trend lies below 0
+  4. flat             the interval of every dose less the lowest lies inside −epsilon..+epsilon
+  5. best in between  neither the lowest dose nor the highest is a candidate
+  6. underpowered     none of these; the minimum detectable trend is printed
 
 Where several contrasts are named, each comparison is judged by the interval of its Holm level, so
 that the chance of any false "better" or "worse" in the family is at most 1 − level.
@@ -142,12 +170,40 @@ class CatchUp(StrEnum):
     UNDERPOWERED = "underpowered"
 
 
+class Jailbreak(StrEnum):
+    """Verdict on how attack success climbs with attempts, against another arm."""
+
+    SHALLOWER = "shallower"
+    STEEPER = "steeper"
+    EQUIVALENT = "equivalent"
+    UNDERPOWERED = "underpowered"
+
+
 class Frontier(StrEnum):
     """Verdict on where a budget is best spent."""
 
     INTERIOR = "interior optimum"
     BEFORE = "all before"
     AFTER = "all after"
+    UNDERPOWERED = "underpowered"
+
+
+class RLSpeed(StrEnum):
+    """Verdict on how few samples RL takes, against another base model."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    AS = "as fast"
+    UNDERPOWERED = "underpowered"
+
+
+class Dose(StrEnum):
+    """Verdict on what more of something does."""
+
+    RISES = "rises"
+    FALLS = "falls"
+    FLAT = "flat"
+    BETWEEN = "best in between"
     UNDERPOWERED = "underpowered"
 
 
@@ -236,6 +292,47 @@ def permanence(log_ratio: Interval, epsilon: float) -> Permanence:
     return words[comparison(log_ratio, float(np.log1p(epsilon)))]
 
 
+def jailbreak(area: Interval, epsilon: float) -> Jailbreak:
+    """The verdict on treated − control in the area under ASR(N), by `RULES`.
+
+    Raises:
+        ValueError: epsilon is not positive.
+    """
+    words = {
+        Comparison.BETTER: Jailbreak.STEEPER,
+        Comparison.WORSE: Jailbreak.SHALLOWER,
+        Comparison.EQUIVALENT: Jailbreak.EQUIVALENT,
+        Comparison.UNDERPOWERED: Jailbreak.UNDERPOWERED,
+    }
+    return words[comparison(area, epsilon)]
+
+
+def slope_at_equal_level(effect: Interval | None, epsilon: float) -> Comparison:
+    """The verdict on a difference in slope at equal level (None: no level is shared), by `RULES`.
+
+    Raises:
+        ValueError: epsilon is not positive.
+    """
+    _check(epsilon)
+    return Comparison.UNDERPOWERED if effect is None else comparison(effect, epsilon)
+
+
+def rl_speed(log_multiplier: Interval, epsilon: float) -> RLSpeed:
+    """The verdict on samples of control over samples of treated, from the interval of its ln.
+
+    Raises:
+        ValueError: epsilon is not positive.
+    """
+    words = {
+        Comparison.BETTER: RLSpeed.FASTER,
+        Comparison.WORSE: RLSpeed.SLOWER,
+        Comparison.EQUIVALENT: RLSpeed.AS,
+        Comparison.UNDERPOWERED: RLSpeed.UNDERPOWERED,
+    }
+    _check(epsilon)
+    return words[comparison(log_multiplier, float(np.log1p(epsilon)))]
+
+
 def symmetry(slope: Interval | None, epsilon: float) -> Symmetry:
     """The verdict on the symmetry law's slope b (None: not identified), by `RULES`.
 
@@ -276,6 +373,26 @@ def frontier(candidates: Collection[float], seeds: int) -> Frontier:
         return Frontier.AFTER
     ends = 0.0 in candidates or 1.0 in candidates
     return Frontier.UNDERPOWERED if ends else Frontier.INTERIOR
+
+
+def dose(
+    trend: Interval, differences: Sequence[Interval], best_in_between: bool, epsilon: float
+) -> Dose:
+    """The verdict on a trend over doses, and on every dose less the lowest, by `RULES`.
+
+    Raises:
+        ValueError: epsilon is not positive.
+    """
+    _check(epsilon)
+    if trend.seeds < 2:
+        return Dose.UNDERPOWERED
+    if trend.low > 0:
+        return Dose.RISES
+    if trend.high < 0:
+        return Dose.FALLS
+    if all(-epsilon < apart.low and apart.high < epsilon for apart in differences):
+        return Dose.FLAT
+    return Dose.BETWEEN if best_in_between else Dose.UNDERPOWERED
 
 
 def _gains(reference: Interval) -> bool:

@@ -12,7 +12,7 @@ from bakein.analysis import bootstrap, persistence, verdicts
 from bakein.report import published, sentences
 from bakein.report.evidence import Evidence, Row, limits, unmeasured
 from bakein.report.exhibits import Table
-from bakein.report.metrics import metric_limit, metric_logit_limit, metric_logits
+from bakein.report.metrics import metric_logit_limit, metric_logits, metric_range
 from bakein.report.text import interval, level, number, signed
 
 Key = tuple[str, str, str, str, float]
@@ -165,7 +165,7 @@ def _difference(row: Row, evidence: Evidence) -> _Difference | None:
             (treated_SP - control_SP)[None], evidence.settings["resamples"], evidence.rng()
         ),
         treated_SP.size,
-        _largest(row, row["stage"], evidence, metric_limit(row["metric"])),
+        _largest(row, row["stage"], evidence, metric_range(row["metric"])[1]),
         (float(treated_SP.mean()), float(control_SP.mean())),
     )
 

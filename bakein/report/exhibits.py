@@ -25,7 +25,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart, by arm: the colour is the arm's. `ci` has a pair for every point."""
+    """One line of a chart, by arm: the colour is the arm's, or, of other names, by their order. `ci` has a pair for every point."""
 
     arm: str
     x: Sequence[float]
@@ -33,6 +33,7 @@ class Line:
     ci: Sequence[Sequence[float] | None] | None = None
     dashed: bool = False  # tells it from another line of the same arm
     joined: bool = True  # by a line; points alone otherwise
+    marked: bool = True  # every point by the arm's marker
 
 
 @dataclass(frozen=True)

@@ -53,9 +53,11 @@ def metric_scores(
     return found
 
 
-def metric_limit(metric: str) -> float:
-    """The largest score that there can be; the smallest is 0."""
-    return math.inf if metric.endswith("/nll") else 1.0
+def metric_range(metric: str) -> tuple[float, float]:
+    """The smallest score that there can be, and the largest."""
+    if metric.endswith("/slope"):
+        return -math.inf, math.inf
+    return 0.0, math.inf if metric.endswith("/nll") else 1.0
 
 
 def metric_logits(scores: Scores, metric: str) -> np.ndarray:
@@ -100,6 +102,8 @@ def _own_scores(scores: Scores, ks: list[int]) -> dict[str, np.ndarray]:
         found[f"verified pass@{k}"] = passk.pass_at_k(scores.verified_SP, n, k)
     for level in sorted(set(scores.levels_P.tolist())):
         found[f"accuracy/{level}"] = found["accuracy"][:, scores.levels_P == level]
+    for name, used_SP in zip(scores.strategies, scores.used_KSP, strict=True):
+        found[f"share/{name}"] = used_SP / n
     if scores.nll_SP.size:
         found["nll"] = scores.nll_SP
     return found

@@ -16,9 +16,11 @@ from bakein.report.curves import (
     rl_split,
 )
 from bakein.report.evidence import Evidence
-from bakein.report.metrics import metric_limit, metric_scores
+from bakein.report.metrics import metric_range, metric_scores
 from bakein.report.records import Study
 from bakein.report.scores import Scores, collect
+from bakein.report.sharing import sharing
+from bakein.report.test_time import slope_metrics
 
 Results = dict[str, Any]
 ByPlace = dict[tuple[str, str], Any]  # (arm, stage) -> ...
@@ -41,6 +43,7 @@ def assemble(study: Study) -> Results:
     }
     for place, found in scores.items():
         metrics[place] |= area_scores(study, found, metrics[place], ks)
+        metrics[place] |= slope_metrics(found, info["probes"])
     evidence = Evidence(study, scores, metrics, settings)
     answers = {name: questions.answer(row, evidence) for name, row in asked.items()}
     contrasts = judge_contrasts(evidence)
@@ -69,6 +72,7 @@ def assemble(study: Study) -> Results:
             "summary": _summary(scores, metrics, settings),
             "splits": _splits(scores, ks, settings),
             "matching": _matching(study, control),
+            "sharing": sharing(study),
             "missing": [
                 {
                     "id": node.id,
@@ -136,7 +140,7 @@ def _summary(scores: dict[tuple[str, str], Scores], metrics: ByPlace, settings: 
             cells = metrics[arm, stage][names[0]].size
             for index, name in enumerate(names):
                 interval = draws.interval(settings["level"], index)
-                intervals[name] = bootstrap.bounded(interval, cells, 0.0, metric_limit(name))
+                intervals[name] = bootstrap.bounded(interval, cells, *metric_range(name))
         for name, score_SP in metrics[arm, stage].items():
             interval = intervals[name]
             rows.append(

@@ -63,7 +63,7 @@ def comparison(row: dict[str, Any], verdict: str, effect: Interval, means: Seque
         )
     return (
         f"Undecided: after {row['stage']}, {treated} has {metric} {levels} for {control}, a "
-        f"difference of {measured}. {_what_it_takes(effect, row['epsilon'], 3)}"
+        f"difference of {measured}. {what_it_takes(effect, row['epsilon'], 3)}"
     )
 
 
@@ -88,7 +88,7 @@ def persistence(question: dict[str, Any], verdict: str, gains: Sequence[StageGai
     end = f"{_interval(last.gain, 2)} at the end, {plural(last.gain.seeds, 'paired seed')}"
     parts = [claim, f"{path} ({end})."]
     if verdict == "underpowered":
-        parts.append(_what_it_takes(last.gain, question["epsilon"], 2))
+        parts.append(what_it_takes(last.gain, question["epsilon"], 2))
     if first.gain.low <= 0:
         parts.append(f"A lead after {first.stage} was not established in the first place.")
     elif last.retention is not None and len(gains) > 1:
@@ -136,7 +136,7 @@ def catch_up(row: dict[str, Any], verdict: str, gap: Interval) -> str:
             f"{row['front']}."
         )
     if verdict == "underpowered":
-        parts.append(_what_it_takes(gap, row["epsilon"], 3))
+        parts.append(what_it_takes(gap, row["epsilon"], 3))
     return " ".join(parts)
 
 
@@ -169,10 +169,47 @@ def lift(row: dict[str, Any], verdict: str, found: Lift, reference: Interval) ->
     )
     if verdict != "underpowered":
         return said
-    return f"{said} {_what_it_takes(found.gain, row['epsilon'] * reference.estimate, 3)}"
+    return f"{said} {what_it_takes(found.gain, row['epsilon'] * reference.estimate, 3)}"
 
 
-def _what_it_takes(effect: Interval, epsilon: float, digits: int) -> str:
+def jailbreak(row: dict[str, Any], verdict: str, effect: Interval) -> str:
+    """The answer to "to which arm do fewer of the attacker's attempts get through?"."""
+    treated, control, stage = row["treated"], row["control"], row["stage"]
+    curves = {curve["arm"]: curve for curve in row["curves"] if curve["stage"] == stage}
+    first, last = row["attempts"][0], row["attempts"][-1]
+    from_to = {
+        arm: f"from {number(curves[arm]['asr'][0])} to {number(curves[arm]['asr'][-1])} for {arm}"
+        for arm in (treated, control)
+    }
+    climb = (
+        f"Attack success climbs {from_to[treated]} and {from_to[control]} between {first} and "
+        f"{plural(last, 'attempt')}"
+    )
+    refused = " against ".join(
+        f"{number(curves[arm]['over_refusal'], 2)} for {arm}" for arm in (treated, control)
+    )
+    refused = f"Over-refusal: {refused}."
+    if effect.seeds < 2:
+        return f"One seed cannot decide: without a second one there is no interval. {climb}."
+    claim = {
+        "shallower": f"After {stage}, fewer attacks get through to {treated} than to {control}.",
+        "steeper": f"After {stage}, more attacks get through to {treated} than to {control}.",
+        "equivalent": f"After {stage}, the jailbreak curves of {treated} and {control} do not "
+        "differ by anything that matters.",
+        "underpowered": f"Undecided: whether fewer attacks get through to {treated} than to "
+        f"{control} after {stage} cannot be said.",
+    }[verdict]
+    measured = f"{signed(effect.estimate)}, {_interval(effect)}"
+    said = (
+        f"{claim} {climb}: a difference in mean height of {measured}, "
+        f"{plural(effect.seeds, 'paired seed')}. {refused}"
+    )
+    if verdict != "underpowered":
+        return said
+    return f"{said} {what_it_takes(effect, row['epsilon'], 3)}"
+
+
+def what_it_takes(effect: Interval, epsilon: float, digits: int) -> str:
     """What this study could have seen, and what it would take to see epsilon."""
     needed = seeds_needed(effect, epsilon)
     could = (

@@ -4,15 +4,20 @@ import inspect
 import math
 from typing import Any
 
+from bakein.data.worlds.world import strategies_of
 from bakein.rl.rewards import Reward
 from bakein.study.errors import ConfigError, naming, unknown
 from bakein.study.probes import AttackProbe, BudgetProbe, ProbeConfig
 from bakein.study.questions import (
     CatchUpConfig,
-    ComparisonConfig,
+    ConditionalConfig,
     ContrastConfig,
+    JailbreakConfig,
+    PermanenceConfig,
     PersistenceConfig,
     Question,
+    RLSpeedConfig,
+    SymmetryConfig,
 )
 from bakein.study.schema import (
     EvaluationConfig,
@@ -23,6 +28,15 @@ from bakein.study.schema import (
     WorldSource,
 )
 
+# Questions about a treated arm and its control.
+_Pair = (
+    ContrastConfig
+    | ConditionalConfig
+    | JailbreakConfig
+    | PermanenceConfig
+    | PersistenceConfig
+    | RLSpeedConfig
+)
 # What is counted of an evaluation's completions.
 _COUNTS = ("accuracy", "greedy", "verified", "format", "truncation")
 
@@ -58,11 +72,18 @@ def check_study(study: Study) -> None:
             check(path, stage, study)
     for name, question in study.questions.items():
         path = f"config.questions.{name}"
-        if isinstance(question, ComparisonConfig | PersistenceConfig):
+        if isinstance(question, _Pair):
             _check_pair(path, question, study)
         _check_places(path, question, study)
+        if isinstance(question, SymmetryConfig):
+            _check_rates(path, question, study)
         if isinstance(question, CatchUpConfig):
             _check_catch_up(path, question, study)
+        if isinstance(question, ConditionalConfig):
+            _check_conditional(path, question, study)
+        if isinstance(question, JailbreakConfig):
+            k = study.probes[question.probe].k
+            require(f"config.probes.{question.probe}.k", k, len({*k}) > 1, "at least two numbers")
     for name, contrast in study.contrasts.items():
         _check_pair(f"config.contrasts.{name}", contrast, study)
         _check_places(f"config.contrasts.{name}", contrast, study)
@@ -222,7 +243,7 @@ def _takes_a_group(reward: Reward) -> bool:
     return not isinstance(reward, type)
 
 
-def _check_pair(path: str, question: ContrastConfig | PersistenceConfig, study: Study) -> None:
+def _check_pair(path: str, question: _Pair, study: Study) -> None:
     for key in ("treated", "control"):
         if getattr(question, key) not in study.arms:
             raise unknown(f"{path}.{key}", getattr(question, key), study.arms)
@@ -241,6 +262,9 @@ def _check_places(path: str, question: ContrastConfig | Question, study: Study) 
             raise unknown(f"{path}: stage of arm {arm}", stage, study.arms[arm])
     names = [f"{arm} {stage}" for arm, stage in places]
     require(path, names, len(set(names)) == len(names), "about different arms or stages")
+    if isinstance(question, RLSpeedConfig):
+        drawn = "rl_area" in _areas(question, study)
+        require(f"{path}.stage", question.stage, drawn, "RL with points of a curve (curve_every)")
     for metric in question.metrics:
         _check_metric(f"{path}.metric", metric, question, study)
     require(f"{path}.epsilon", question.epsilon, question.epsilon > 0, "above 0")
@@ -262,13 +286,32 @@ def _check_catch_up(path: str, question: CatchUpConfig, study: Study) -> None:
         require(f"{path}.sources", name, read[name] > 0, f"read by {question.treated}")
 
 
+def _check_conditional(path: str, question: ConditionalConfig, study: Study) -> None:
+    """A slope over budgets is compared at the evaluation's pass@1, so of the same world."""
+    probe, *rest = question.metric.split("/")
+    for name in (probe, *question.beside) if rest == ["slope"] else ():
+        world = study.probes[name].world
+        same = world == study.evaluation.world
+        allowed = f"{study.evaluation.world!r}, as {path} compares at the evaluation's pass@1"
+        require(f"config.probes.{name}.world", world, same, allowed)
+
+
+def _check_rates(path: str, question: SymmetryConfig, study: Study) -> None:
+    """Of these metrics one level is read, so they are rates of every problem."""
+    strategies = strategies_of(study.worlds[study.evaluation.world])
+    names = ("accuracy", "format", *(f"share/{strategy}" for strategy in strategies))
+    for key, metric in question.rates.items():
+        if metric not in names:
+            raise unknown(f"{path}.{key}", metric, names)
+
+
 def _check_metric(
     path: str, metric: str, question: ContrastConfig | Question, study: Study
 ) -> None:
-    """PROBE/VARIANT/METRIC is measured by a probe, any other metric by the evaluation."""
+    """PROBE/VARIANT/METRIC, PROBE/slope: measured by a probe; any other, by the evaluation."""
     logits = isinstance(question, PersistenceConfig)
     probe, *rest = metric.split("/", 2)
-    if probe not in study.probes and len(rest) < 2:
+    if probe not in study.probes and len(rest) < 2 and rest != ["slope"]:
         names = (*_measured(study.evaluation, study, logits), "recall")
         if not logits:
             names += _areas(question, study)
@@ -278,12 +321,18 @@ def _check_metric(
     if probe not in study.probes:
         raise unknown(f"{path}: probe", probe, study.probes)
     config = study.probes[probe]
-    variant, name = (*rest, "", "")[:2]
-    variants, names = [*map(str, config.variants)], _measured(config, study, logits)
-    if variant not in variants:
-        raise unknown(f"{path}: variant of probe {probe}", variant, variants)
-    if name not in names:
-        raise unknown(f"{path}: metric of probe {probe}", name, names)
+    if rest == ["slope"] and not logits:
+        allowed = "of at least two positive budgets: there is no slope without"
+        require(f"{path}: probe", probe, bool(config.doublings), allowed)
+    else:
+        variant, name = (*rest, "", "")[:2]
+        variants, names = [*map(str, config.variants)], _measured(config, study, logits)
+        if len({*config.k}) > 1 and not logits:
+            names += ("pass_area",)
+        if variant not in variants:
+            raise unknown(f"{path}: variant of probe {probe}", variant, variants)
+        if name not in names:
+            raise unknown(f"{path}: metric of probe {probe}", name, names)
     for _, stage in question.places:
         if not config.follows(stage):
             raise ConfigError(f"{path}: probe {probe} is not made after {stage}, see its stages")
@@ -304,5 +353,6 @@ def _measured(
         return _COUNTS
     ks = (f"pass@{k}" for k in config.k)
     levels = (f"accuracy/{level}" for level in study.worlds[config.world].levels)
+    shares = (f"share/{name}" for name in strategies_of(study.worlds[config.world]))
     nll = ["nll"] if isinstance(config, AttackProbe) and config.target else []
-    return (*_COUNTS, *ks, *levels, *nll)
+    return (*_COUNTS, *ks, *levels, *shares, *nll)

@@ -27,6 +27,11 @@ class ProbeConfig:
         """How much is drawn for each variant."""
         return EvalConfig(self.samples, self.max_new_tokens, self.rows, self.shown)
 
+    @property
+    def doublings(self) -> tuple[int, ...]:
+        """Thinking budgets over whose log₂ there is a slope, increasing; () where there is none."""
+        return ()
+
     def follows(self, stage: str) -> bool:
         """Whether the probe is made after a stage."""
         return not self.stages or stage in self.stages
@@ -59,6 +64,12 @@ class BudgetProbe(ProbeConfig):
     def variants(self) -> tuple[int, ...]:
         """The budgets."""
         return self.budgets
+
+    @property
+    def doublings(self) -> tuple[int, ...]:
+        """The positive ones, where they are at least two."""
+        positive = tuple(sorted(budget for budget in self.budgets if budget > 0))
+        return positive if len(positive) > 1 else ()
 
     @property
     def max_new_tokens(self) -> int:

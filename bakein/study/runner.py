@@ -228,7 +228,11 @@ def describe_study(
         ],
         "evals": dag.evals,
         "probes": {
-            name: {"k": list(probe.k), "nodes": dag.probes[name]}
+            name: {
+                "k": list(probe.k),
+                "nodes": dag.probes[name],
+                **({"budgets": list(probe.doublings)} if probe.doublings else {}),
+            }
             for name, probe in study.probes.items()
         },
         "questions": {

@@ -1,0 +1,352 @@
+"""Questions about test-time slopes at equal pass@1 answered (metrics 4 and 5).
+
+A slope is tied to its level, so every stage and level of difficulty of both arms is a node with a
+slope and a pass@1, and `analysis.conditional` takes out what the level explains. The metric says
+which slope: PROBE/slope is sequential, in logits of accuracy per doubling of the thinking budget,
+with the frozen evaluation's pass@1 as its level; pass_area and PROBE/VARIANT/pass_area are
+parallel, the mean height of pass@k over log₂ k, with the pass@1 of the same samples.
+
+Shape suffixes: S seeds, N nodes (stage by stage, its levels of difficulty in order), K attempts.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bakein.analysis import bootstrap, budgets, conditional, passk, slopes, verdicts
+from bakein.report.evidence import Evidence, Place, Row, limits, places_of, unmeasured
+from bakein.report.exhibits import Chart, Line, Table, estimate
+from bakein.report.scores import Scores
+from bakein.report.sentences import what_it_takes
+from bakein.report.test_time import pass_areas, thinking_counts
+from bakein.report.text import interval, level, number, plural, signed
+
+# Why a verdict was reached: the rules of analysis.verdicts, one line each.
+RULES = {
+    "better": "the interval of the difference in slope at equal pass@1 lies above 0.",
+    "worse": "the interval of the difference in slope at equal pass@1 lies below 0.",
+    "equivalent": "the interval of the difference in slope at equal pass@1 lies inside ± epsilon.",
+    "underpowered": "the interval of the difference in slope at equal pass@1 neither excludes 0 "
+    "nor fits inside ± epsilon; or the arms share no range of pass@1; or there are fewer than two "
+    "seeds.",
+}
+
+
+@dataclass(frozen=True)
+class _Slope:
+    """What a question's metric is made of: a probe's variants, or the frozen evaluation itself."""
+
+    probe: str
+    variant: str
+    budgets: tuple[int, ...]  # of a sequential slope
+    ks: tuple[int, ...]  # of a parallel one
+
+    @property
+    def unit(self) -> str:
+        if self.budgets:
+            return "logits of accuracy per doubling of the thinking budget"
+        return "area under pass@k over log₂ k"
+
+
+def judge_conditional(question: Row, evidence: Evidence) -> Row:
+    """A question of kind "conditional" answered, with every node, curve and exponent."""
+    slope = _slope(question["metric"], evidence)
+    places, treated, control = places_of(question), question["treated"], question["control"]
+    row = {
+        **question,
+        "stage": ", ".join(question["stages"]),
+        "unit": slope.unit,
+        "effect_name": f"Slope at equal pass@1: {treated} − {control}",
+        "sequential": bool(slope.budgets),
+        "nodes": [],
+        "curves": [],
+        "exponents": [],
+    }
+    seeds = evidence.seeds(places)
+    if not seeds:
+        return {**row, **unmeasured(RULES["underpowered"])}
+    row["nodes"] = [node for place in places for node in _nodes(slope, place, seeds, evidence)]
+    row["curves"] = [_curve(slope, place, seeds, evidence) for place in places]
+    row["curves"] += [
+        _curve(replace(slope, probe=probe), place, seeds, evidence)
+        for probe in question["beside"]
+        for place in places
+    ]
+    if not slope.budgets:
+        row["exponents"] = [_exponents(slope, place, seeds, evidence) for place in places]
+    arrays = [
+        np.array([node[key] for node in row["nodes"] if node["arm"] == arm]).T
+        for arm in (treated, control)
+        for key in ("slopes", "levels")
+    ]
+    settings = evidence.settings
+    draws = settings["resamples"], settings["level"], evidence.rng()
+    found = conditional.compare(*arrays, *draws)
+    verdict = str(verdicts.slope_at_equal_level(found.difference, question["epsilon"]))
+    effect, tie = found.difference, found.tie
+    return {
+        **row,
+        "verdict": verdict,
+        "effect": effect.estimate if effect else None,
+        "ci": limits(effect) if effect else None,
+        "level": settings["level"],
+        "mde": effect.mde if effect else None,
+        "seeds": len(seeds),
+        "raw": found.raw.estimate,
+        "raw_ci": limits(found.raw),
+        "tie": tie.estimate if tie else None,
+        "tie_ci": limits(tie) if tie else None,
+        "residual": float(np.sqrt(np.mean(found.residuals_ASN**2))),
+        "largest_residual": float(np.abs(found.residuals_ASN).max()),
+        "reason": found.reason,
+        "rule": RULES[verdict],
+        "sentence": _sentence(question, verdict, found),
+    }
+
+
+def _slope(metric: str, evidence: Evidence) -> _Slope:
+    probe, *rest = metric.split("/")
+    info = evidence.study.info
+    if not rest:
+        return _Slope("", "", (), tuple(sorted({*info["k"]})))
+    asked = info["probes"][probe]
+    if rest == ["slope"]:
+        return _Slope(probe, "", tuple(asked["budgets"]), ())
+    return _Slope(probe, rest[0], (), tuple(sorted({*asked["k"]})))
+
+
+def _part(slope: _Slope, scores: Scores) -> Scores:
+    """What the pass@k of a parallel slope is counted from."""
+    return scores.probes[slope.probe, slope.variant] if slope.probe else scores
+
+
+def _nodes(slope: _Slope, place: Place, seeds: tuple[int, ...], evidence: Evidence) -> list[Row]:
+    """A row for each level of difficulty: slope and level, the logit of pass@1, of every seed."""
+    arm, stage = place
+    scores = evidence.scores[place]
+    rows = scores.rows(seeds)
+    if slope.budgets:
+        correct_TSP, samples = thinking_counts(scores, slope.probe, slope.budgets)
+        asked, own = scores.probes[slope.probe, str(slope.budgets[0])], scores
+    else:
+        asked = own = _part(slope, scores)
+    found = []
+    for difficulty in sorted({*asked.levels_P.tolist()} & {*own.levels_P.tolist()}):
+        here_P, right_SP = asked.levels_P == difficulty, own.correct_SP[rows]
+        right_SP = right_SP[:, own.levels_P == difficulty]
+        if slope.budgets:
+            counts_TSP = correct_TSP[:, rows][:, :, here_P]
+            slope_S = budgets.slopes(slope.budgets, counts_TSP, samples).mean(axis=1)
+        else:
+            slope_S = pass_areas(right_SP, own.samples, slope.ks)
+        level_S = passk.jeffreys_logit(right_SP.sum(axis=1), own.samples * right_SP.shape[1])
+        found.append(
+            {
+                "arm": arm,
+                "stage": stage,
+                "difficulty": difficulty,
+                "slopes": slope_S.tolist(),
+                "levels": level_S.tolist(),
+            }
+        )
+    return found
+
+
+def _curve(slope: _Slope, place: Place, seeds: tuple[int, ...], evidence: Evidence) -> Row:
+    """Accuracy at every budget, the direct answer among them, or pass@k at every k."""
+    arm, stage = place
+    own = [variant for probe, variant in evidence.scores[place].probes if probe == slope.probe]
+    if slope.budgets:
+        x = sorted(int(variant) for variant in own)
+        names = [f"{slope.probe}/{size}/accuracy" for size in x]
+    else:
+        x = list(slope.ks)
+        prefix = f"{slope.probe}/{slope.variant}/" if slope.probe else ""
+        names = [f"{prefix}pass@{k}" for k in x]
+    settings = evidence.settings
+    scores_XSP = np.array([evidence.metric(place, name, seeds) for name in names])
+    draws = bootstrap.draw(scores_XSP, settings["resamples"], evidence.rng())
+    intervals = [draws.interval(settings["level"], index) for index in range(len(x))]
+    cells = scores_XSP[0].size
+    intervals = [bootstrap.bounded(found, cells, 0.0, 1.0) for found in intervals]
+    return {
+        "arm": arm,
+        "stage": stage,
+        "probe": slope.probe,
+        "x": x,
+        "y": [found.estimate for found in intervals],
+        "ci": [limits(found) for found in intervals],
+    }
+
+
+def _exponents(slope: _Slope, place: Place, seeds: tuple[int, ...], evidence: Evidence) -> Row:
+    """Both estimates of how fast pass@k nears 1, seed by seed; None where not identified."""
+    arm, stage = place
+    part = _part(slope, evidence.scores[place])
+    found = [
+        slopes.exponents(part.correct_SP[row], part.samples, slope.ks) for row in part.rows(seeds)
+    ]
+    row = {"arm": arm, "stage": stage}
+    for name, fits, value in (
+        ("tail", [f.tail for f in found], lambda fit: fit.alpha),
+        ("power", [f.power for f in found], lambda fit: fit.b),
+    ):
+        known = [fit for fit in fits if fit.identified]
+        row[name] = [float(value(fit)) if fit.identified else None for fit in fits]
+        row[f"{name}_mean"] = float(np.mean([value(fit) for fit in known])) if known else None
+        largest = [np.abs(fit.residuals_K).max() for fit in known]
+        row[f"{name}_residual"] = float(max(largest)) if known else None
+        row[f"{name}_reasons"] = sorted({fit.reason for fit in fits if not fit.identified})
+    return row
+
+
+def _sentence(question: Row, verdict: str, found: conditional.Conditional) -> str:
+    treated, control = question["treated"], question["control"]
+    raw = f"{signed(found.raw.estimate)}, {_interval(found.raw)}"
+    if found.raw.seeds < 2:
+        return (
+            f"One seed cannot decide: the slope of {treated} is {signed(found.raw.estimate)} "
+            f"beside that of {control}, without an interval."
+        )
+    if found.difference is None:
+        return (
+            f"No comparison at equal pass@1: {found.reason}. As they are, the slope of {treated} "
+            f"less that of {control} is {raw}; what of it the level explains cannot be told."
+        )
+    claim = {
+        "better": f"At equal pass@1 the slope of {treated} is steeper than that of {control}",
+        "worse": f"At equal pass@1 the slope of {treated} is shallower than that of {control}",
+        "equivalent": f"At equal pass@1 the slopes of {treated} and {control} do not differ by "
+        "anything that matters",
+        "underpowered": f"Undecided: whether the slopes of {treated} and {control} differ at equal "
+        "pass@1 cannot be said",
+    }[verdict]
+    measured = f"{signed(found.difference.estimate)}, {_interval(found.difference)}"
+    seeds = plural(found.difference.seeds, "paired seed")
+    said = f"{claim}: {measured}, over {seeds}. As they are, at their own levels: {raw}."
+    if verdict != "underpowered":
+        return said
+    return f"{said} {what_it_takes(found.difference, question['epsilon'], 3)}"
+
+
+def _interval(found: bootstrap.Interval) -> str:
+    return f"{level(found.level)} interval {interval([found.low, found.high])}"
+
+
+def conditional_tables(answer: Row) -> list[Table]:
+    """Raw and conditional difference, and the points of the curves or their exponents."""
+    if not answer["seeds"]:
+        return []
+    at = f"{level(answer['level'])} interval"
+    rows = [
+        ("as it is", signed(answer["raw"]), interval(answer["raw_ci"])),
+        ("at equal pass@1", signed(answer["effect"]), interval(answer["ci"])),
+        ("slope per logit of pass@1", signed(answer["tie"]), interval(answer["tie_ci"])),
+    ]
+    note = (
+        f"Not compared at equal pass@1: {answer['reason']}."
+        if answer["reason"]
+        else f"Lines less nodes: {number(answer['residual'])} (root mean square), "
+        f"{number(answer['largest_residual'])} (largest)."
+    )
+    tables = [Table("Difference in slope", ("Difference", answer["unit"], at), rows, note)]
+    return [*tables, _budget_table(answer) if answer["sequential"] else _exponent_table(answer)]
+
+
+def _budget_table(answer: Row) -> Table:
+    sizes = sorted({x for curve in answer["curves"] for x in curve["x"]})
+    head = ("Probe", "Arm", "After", *("direct" if not x else f"{x} tokens" for x in sizes))
+    rows = [
+        (
+            curve["probe"],
+            curve["arm"],
+            curve["stage"],
+            *(_at(curve, x) for x in sizes),
+        )
+        for curve in answer["curves"]
+    ]
+    note = "The direct answer, without a trace, has no place on the axis of the slope."
+    return Table("Accuracy by thinking budget", head, rows, note)
+
+
+def _at(curve: Row, x: int) -> str:
+    if x not in curve["x"]:
+        return "–"
+    place = curve["x"].index(x)
+    return estimate(curve["y"][place], curve["ci"][place])
+
+
+def _exponent_table(answer: Row) -> Table:
+    head = (
+        "Arm", "After", "Tail exponent α", "by seed", "largest residual",
+        "Least-squares exponent b", "by seed", "largest residual",
+    )  # fmt: skip
+    rows, reasons = [], set()
+    for row in answer["exponents"]:
+        cells = [row["arm"], row["stage"]]
+        for name in ("tail", "power"):
+            cells += [
+                number(row[f"{name}_mean"], 2),
+                " ".join(number(value, 2) for value in row[name]),
+                number(row[f"{name}_residual"]),
+            ]
+            reasons |= {*row[f"{name}_reasons"]}
+        rows.append(cells)
+    note = "α is the beta-binomial tail, b fits −ln pass@k = a·k^(−b); means over seeds with a fit."
+    if reasons:
+        note += f" No fit: {'; '.join(sorted(reasons))}."
+    return Table("How fast pass@k nears 1", head, rows, note)
+
+
+def conditional_charts(answer: Row) -> list[Chart]:
+    """Slope against level, node by node; and the curves after the last stage."""
+    if not answer["seeds"]:
+        return []
+    lines = [_cloud(answer, arm) for arm in (answer["treated"], answer["control"])]
+    if answer["tie"] is not None:
+        lines += [_line(answer, cloud) for cloud in tuple(lines)]
+    sequential, last = answer["sequential"], answer["stages"][-1]
+    beside = f"; dashed: {', '.join(answer['beside'])}" if answer["beside"] else ""
+    return [
+        Chart(
+            "Slope against pass@1",
+            "Every dot is one seed at one level of difficulty after one stage; the dashed lines "
+            "have one tilt, and their distance is the difference at equal pass@1.",
+            "logit of pass@1",
+            "logits per doubling" if sequential else "area under pass@k",
+            lines,
+        ),
+        Chart(
+            f"{'Accuracy by thinking budget' if sequential else 'pass@k'}: {last}",
+            f"Means over seeds with their intervals{beside}.",
+            "thinking budget, tokens" if sequential else "k",
+            "accuracy" if sequential else "pass@k",
+            [
+                Line(
+                    curve["arm"],
+                    curve["x"],
+                    curve["y"],
+                    curve["ci"],
+                    dashed=curve["probe"] in answer["beside"],
+                )
+                for curve in answer["curves"]
+                if curve["stage"] == last
+            ],
+            x_scale="log2+1" if sequential else "log2",
+            rate=True,
+        ),
+    ]
+
+
+def _cloud(answer: Row, arm: str) -> Line:
+    nodes = [node for node in answer["nodes"] if node["arm"] == arm]
+    x = [value for node in nodes for value in node["levels"]]
+    return Line(arm, x, [value for node in nodes for value in node["slopes"]], joined=False)
+
+
+def _line(answer: Row, cloud: Line) -> Line:
+    """An arm's line of the common tilt, through the middle of its nodes."""
+    ends = [min(cloud.x), max(cloud.x)]
+    middle = np.mean(cloud.y) - answer["tie"] * np.mean(cloud.x)
+    heights = [float(middle + answer["tie"] * x) for x in ends]
+    return Line(cloud.arm, ends, heights, dashed=True, marked=False)
