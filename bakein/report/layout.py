@@ -6,11 +6,13 @@ desk the page scales it up.
 
 from collections.abc import Iterable
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from bakein.report.svg import arm_colour
-from bakein.report.text import visible
+from bakein.report.text import quantity, visible
 
 WIDTH = 5.0  # inches; one is 72 units of the view box
 
@@ -42,6 +44,31 @@ def rate_axis(axes: Axes, label: str) -> None:
     axes.set_ylim(-0.02, 1.02)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
     axes.set_ylabel(label)
+
+
+def log_axis(axes: Axes, values: list[float], from_0: bool, base: int = 2) -> None:
+    """A logarithmic x axis, of log₂(1 + x) where it shows 0."""
+    if from_0:
+        axes.set_xscale("function", functions=(lambda x: np.log2(1 + x), lambda y: 2**y - 1))
+    else:
+        axes.set_xscale("log", base=base)
+    ticks = values[:: -(-len(values) // 7)] if values else []
+    axes.set_xticks(ticks, [quantity(x) for x in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def arm_legend(panels: list[Axes]) -> Figure:
+    """The arms' names above all panels."""
+    panels[0].figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        loc="upper center",
+        ncols=3,
+        frameon=False,
+        handlelength=1.2,
+        columnspacing=1.0,
+        labelcolor="linecolor",
+    )
+    return panels[0].figure
 
 
 def end_labels(axes: Axes, arms: list[str], ends: Iterable[tuple[float, str]]) -> None:

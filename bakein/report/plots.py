@@ -11,7 +11,16 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from bakein.report import questions
 from bakein.report.exhibits import Chart
-from bakein.report.layout import end_labels, grid, one_panel, rate_axis, short
+from bakein.report.layout import (
+    arm_legend,
+    end_labels,
+    grid,
+    log_axis,
+    one_panel,
+    rate_axis,
+    short,
+)
+from bakein.report.probe_plots import probe_figures
 from bakein.report.svg import INK, MUTED, RULE, STYLE, arm_colour, arm_marker, to_svg
 from bakein.report.text import level, quantity
 
@@ -51,7 +60,7 @@ def draw(results: Results) -> list[Plot]:
             plots += [_chart(results, chart, f"answer_{index}_{part}") for part, chart in drawn]
         stages = dict.fromkeys(c["stage"] for c in results["curves"] if c["name"] == "rl")
         plots += [_rl(results, stage, index) for index, stage in enumerate(stages)]
-        plots += [_pass_at_k(results), _by_level(results)]
+        plots += [_pass_at_k(results), _by_level(results), *_probes(results)]
         plots.append(_by_stage(results, "recall", "World knowledge by stage", RECALL))
         return [plot for plot in plots if plot is not None]
 
@@ -126,15 +135,17 @@ def _effect(results: Results, name: str, answer: dict[str, Any]) -> Plot | None:
 def _chart(results: Results, chart: Chart, name: str) -> Plot:
     """What a question shows of its answer."""
     figure, axes = one_panel(height=2.8)
-    ends = {}
+    names, ends = list(dict.fromkeys(line.arm for line in chart.lines)), {}
+    if {*names} <= {*results["arms"]}:
+        names = results["arms"]
     for line in chart.lines:
-        arm = results["arms"].index(line.arm)
+        arm = names.index(line.arm)
         colour, x = arm_colour(arm), np.asarray(line.x, float)
         for place, ci in zip(x, line.ci or (), strict=False):
             if ci is not None:
                 axes.plot([place, place], ci, color=colour, linewidth=1.1, alpha=0.7)
         style = ("dashed" if line.dashed else "solid") if line.joined else "none"
-        mark = {"marker": arm_marker(arm), "markersize": 4}
+        mark = {"marker": arm_marker(arm) if line.marked else "", "markersize": 4}
         axes.plot(x, line.y, color=colour, linestyle=style, linewidth=1.4, **mark)
         ends[line.arm] = line.y[-1]
     _x_axis(axes, chart)
@@ -142,7 +153,7 @@ def _chart(results: Results, chart: Chart, name: str) -> Plot:
         rate_axis(axes, chart.y_label)
     axes.set_ylabel(chart.y_label)
     axes.set_xlabel(chart.x_label)
-    end_labels(axes, results["arms"], [(y, arm) for arm, y in ends.items()])
+    end_labels(axes, names, [(y, arm) for arm, y in ends.items()])
     return _plot(figure, results, name, chart.title, chart.caption)
 
 
@@ -151,14 +162,9 @@ def _x_axis(axes: Axes, chart: Chart) -> None:
     if chart.x_scale == "linear":
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value)))
         return
-    if chart.x_scale == "log2+1":  # shows 0
-        axes.set_xscale("function", functions=(lambda x: np.log2(1 + x), lambda y: 2**y - 1))
-    else:
-        axes.set_xscale("log", base={"log2": 2, "log10": 10}[chart.x_scale])
     values = sorted({x for line in chart.lines for x in line.x})
-    ticks = values[:: -(-len(values) // 7)] if values else []
-    axes.set_xticks(ticks, [quantity(x) for x in ticks])
-    axes.xaxis.set_minor_locator(NullLocator())
+    base = 10 if chart.x_scale == "log10" else 2
+    log_axis(axes, values, from_0=chart.x_scale == "log2+1", base=base)
 
 
 def _rl(results: Results, stage: str, index: int) -> Plot:
@@ -241,17 +247,15 @@ def _by_level(results: Results) -> Plot | None:
         rate_axis(axes, "accuracy" if axes in panels[::2] else "")
     for axes in panels[-2:]:
         axes.set_xlabel("level (harder →)")
-    figure = panels[0].figure
-    figure.legend(
-        *panels[0].get_legend_handles_labels(),
-        loc="upper center",
-        ncols=3,
-        frameon=False,
-        handlelength=1.2,
-        columnspacing=1.0,
-        labelcolor="linecolor",
-    )
+    figure = arm_legend(panels)
     return _plot(figure, results, "accuracy_by_level", "Accuracy by level of difficulty", LEVELS)
+
+
+def _probes(results: Results) -> list[Plot]:
+    return [
+        _plot(figure, results, f"probe_{index}", f"Probe: {short(probe)}", caption)
+        for index, (probe, figure, caption) in enumerate(probe_figures(results))
+    ]
 
 
 def _curves(results: Results, name: str) -> list[dict[str, Any]]:
