@@ -8,6 +8,11 @@ Eight arms see the same pretraining tokens. In `none` all are background, in the
 traces: right ones in `correct`, and in between the ladder of `bakein.data.corruption`. Then all go
 through the same SFT and the same GRPO. What is asked is W, the share that an arm gets of what
 correct traces add to the area under the RL curve.
+
+Costs about 24 minutes and 1.1 GB on 2 CPU cores. Last run 2026-11-22, with `--config.seeds=9`, of
+the gain of `correct`: `wrong_answer` 1.02 [.84, 1.32], good as correct; `retry` .56 [.34, .79] and
+`half_steps` .16 [.01, .31] help; `swapped` .04 [−.07, .17] and `filler` −.02 [−.14, .09] do not;
+`all_steps` .07 [−.15, .30] is undecided.
 """
 
 from bakein.data import corruption
@@ -19,7 +24,7 @@ from bakein.study import ask, base
 # The numbers of each scale. `smoke` shows that everything works; its answers mean nothing.
 SCALES = {
     "tiny": {
-        "seeds": 9,
+        "seeds": 7,
         "model": {"heads": 8, "kv_heads": 8, "head_dim": 8},
         "world": {"slots": 4, "digits": 3, "test_share": 0.05},
         "pretrain": {"tokens": 1_200_000, "batch": 12, "length": 64},
