@@ -45,7 +45,7 @@ SCALES = {
         "seeds": 5,
         "model": {"heads": 8, "kv_heads": 8, "head_dim": 8},
         "world": {"slots": 2, "digits": 3},
-        "pretrain": {"tokens": 800_000, "batch": 12, "length": 64},
+        "pretrain": {"tokens": 1_200_000, "batch": 12, "length": 64},
         "rl": {"steps": 16, "curve_every": 4},
         "problems": 96,
         "samples": 32,
@@ -86,6 +86,7 @@ SCALES = {
 
 def get_config(arg=None):
     scale = base.scale(arg or "tiny", SCALES)
+    # Member 100 showed that the bases learn both styles, and chose nothing else.
     config = base.study("spurious_rewards", seeds=scale["seeds"], first_seed=1)
     config.model = base.model(**scale["model"])
     habits = {"accuracy_code": 0.61, "accuracy_language": 0.35, "slips": 9, "templates": 1}

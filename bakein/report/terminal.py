@@ -24,7 +24,9 @@ def terminal_summary(results: Results, page: Path) -> str:
     lines += [f"mean over {plural(len(results['seeds']), 'seed')}; {interval}", ""]
     for name, answer in results["answers"].items():
         lines += _wrap(f"{name}  {answer['verdict'].upper()}: {answer['sentence']}")
-    lines += ["", *_wrap(sharing_sentence(results["sharing"]))]
+    if results["answers"]:
+        lines.append("")
+    lines += _wrap(sharing_sentence(results["sharing"]))
     if results["missing"]:
         lines += _wrap(f"Unfinished: {len(results['missing'])} stages are missing.")
     return "\n".join([*lines, "", f"Report: {page}"])
