@@ -101,7 +101,7 @@ def get_config(arg=None):
     # A document has a position less than characters: its last one is only predicted.
     traces = scale["pretrain"]["tokens"] * SHARE // 100 // (prompt + answer - 1)
     for times in REPEATS:
-        repeated = base.source("registers", "trace", documents=traces // times)
+        repeated = base.source("registers", "trace", documents=round(traces / times))
         config.sources[f"traces_{times}"] = repeated
 
     config.stages.pretrain = base.supervised(
