@@ -74,6 +74,18 @@ def test_arms_that_cannot_be_compared_are_not(options, reason):
     assert np.all(np.isnan(found.residuals_ASN))
 
 
+@pytest.mark.parametrize("varying", [0, 1])
+def test_where_nothing_is_solved_no_tie_can_be_seen(varying):
+    """Levels at the floor do not vary; nor do they where all that varies is one seed's."""
+    level = np.full((2, 3, 4), -5.0)
+    level[:, :varying] += np.arange(4)
+    found = conditional.compare(
+        np.zeros((3, 4)), level[0], np.zeros((3, 4)), level[1], 200, 0.95, np.random.default_rng(0)
+    )
+    assert found.reason == "the level does not vary within an arm"
+    assert found.difference is None
+
+
 def test_levels_that_touch_in_one_node_are_no_shared_range():
     rng = np.random.default_rng(0)
     level = np.arange(8.0).reshape(1, 2, 4) + np.array([[[0.0]], [[-7.0]]])

@@ -97,6 +97,10 @@ def _unidentified(level_ASN: np.ndarray) -> str:
         return "one seed: its nodes do not show how the tie varies"
     if nodes < 2:
         return "one node per seed: its level hardly varies within an arm"
+    for seed in range(seeds):  # each is left out in turn
+        rest_AN = np.delete(level_ASN, seed, axis=1).reshape(2, -1)
+        if np.all(np.ptp(rest_AN, axis=1) == 0):
+            return "the level does not vary within an arm"
     low, high = level_ASN.min(axis=(1, 2)).max(), level_ASN.max(axis=(1, 2)).min()
     shared_A = np.sum((level_ASN >= low) & (level_ASN <= high), axis=(1, 2))
     if shared_A.min() < 2:

@@ -93,7 +93,7 @@ def judge_conditional(question: Row, evidence: Evidence) -> Row:
         "mde": effect.mde if effect else None,
         "seeds": len(seeds),
         "raw": found.raw.estimate,
-        "raw_ci": limits(found.raw),
+        "raw_ci": limits(found.raw) if found.raw.low < found.raw.high else None,
         "tie": tie.estimate if tie else None,
         "tie_ci": limits(tie) if tie else None,
         "residual": float(np.sqrt(np.mean(found.residuals_ASN**2))),
@@ -202,7 +202,9 @@ def _exponents(slope: _Slope, place: Place, seeds: tuple[int, ...], evidence: Ev
 
 def _sentence(question: Row, verdict: str, found: conditional.Conditional) -> str:
     treated, control = question["treated"], question["control"]
-    raw = f"{signed(found.raw.estimate)}, {_interval(found.raw)}"
+    # Where all seeds are equal, nothing is known of their spread.
+    spread = f", {_interval(found.raw)}" if found.raw.low < found.raw.high else ""
+    raw = f"{signed(found.raw.estimate)}{spread}"
     if found.raw.seeds < 2:
         return (
             f"One seed cannot decide: the slope of {treated} is {signed(found.raw.estimate)} "

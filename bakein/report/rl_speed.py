@@ -294,9 +294,10 @@ def _samples(seed: Row, side: str) -> str:
     return amount if seed[f"{side}_reached"] else f"not in {amount}"
 
 
-def _bounded(value: float, bound: str, write: Callable[[float], str]) -> str:
-    if not np.isfinite(value):
-        return "∞" if value > 0 else "–"
+def _bounded(value: float | None, bound: str, write: Callable[[float], str]) -> str:
+    """A number that may be a bound; what is exact and no number is infinite."""
+    if value is None:
+        return "∞" if bound == "exact" else "–"
     return {"at least": "≥ ", "at most": "≤ "}.get(bound, "") + write(value)
 
 
@@ -304,7 +305,7 @@ def _cells(found: Row, write: Callable[[float], str]) -> tuple[str, str]:
     if found["ci"] is None:
         return _bounded(found["estimate"], found["bound"], write), "–"
     low, high = found["ci"]
-    right = f"{write(high)}]" if np.isfinite(high) else "∞)"
+    right = "∞)" if high is None else f"{write(high)}]"
     return _bounded(found["estimate"], found["bound"], write), f"[{write(low)}, {right}"
 
 
