@@ -98,6 +98,9 @@ def test_who_is_there_from_the_beginning_has_caught_up_at_once(tmp_path):
     assert answer["verdict"] == "caught up"
     assert answer["deciding"] == 0
     assert answer["budget"] == pytest.approx(1.0)
+    assert answer["budget_bound"] == "at most"
+    assert answer["budget_ci"] == [0.0, pytest.approx(1.0)]
+    assert "at most 1.00 times" in answer["sentence"]
 
 
 def test_gaps_are_control_less_treated(tmp_path):
@@ -127,6 +130,20 @@ def test_models_that_solve_nothing_have_not_caught_up(tmp_path):
     answer = answer_of(tmp_path, dict.fromkeys(MULTIPLES, -40.0), early=-40.0, seeds=2)
     assert answer["treated_mean"] == 0
     assert answer["ci"][0] < 0 < answer["ci"][1]
+    assert "budget to catch up" not in answer["sentence"]
+
+
+def test_seeds_below_the_smallest_budget_and_above_the_largest_have_no_mean(tmp_path):
+    workdir = asked(tmp_path, NEVER, seeds=4)
+    for evaluation in (workdir / "stages").glob("eval-rl-x1-0"):  # one seed is there at once
+        lines = [json.loads(line) for line in (evaluation / "records.jsonl").open()]
+        for line in lines:
+            line.update({"correct": line["n"]} if "n" in line else {})
+        (evaluation / "records.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+    answer = build_report(workdir)["answers"]["Q1"]
+    assert answer["reached"] == [1.0, None, None, None]
+    assert answer["budget_bound"] == "undefined"
+    assert answer["budget"] is answer["rate"] is answer["budget_ci"] is answer["rate_ci"] is None
 
 
 def test_what_was_not_measured_is_not_answered(tmp_path):

@@ -64,7 +64,9 @@ def judge_catch_up(question: Row, evidence: Evidence) -> Row:
     deciding = enough[0] if verdict == str(verdicts.CatchUp.CAUGHT_UP) else closest
     tokens_per_unit = row["points"][0]["tokens"] / multiples[0]
     front_tokens = evidence.tokens((treated, front), question["sources"])
-    rate = catch_up.exchange_rate(caught, tokens_per_unit, front_tokens) if front_tokens else None
+    bound, ends = _budget(caught, multiples[0])
+    factor = tokens_per_unit / front_tokens if front_tokens else None
+    known = bound != "undefined"
     row |= {
         "effect_name": f"Gap: {controls[deciding][0]} − {treated}",
         "treated_mean": levels[0].estimate,
@@ -73,12 +75,12 @@ def judge_catch_up(question: Row, evidence: Evidence) -> Row:
         "front_tokens": front_tokens,
         "tokens_per_unit": tokens_per_unit,
         "deciding": deciding,
-        "budget": caught.budget.estimate,
-        "budget_ci": limits(caught.budget.log) and [caught.budget.low, caught.budget.high],
-        "budget_bound": caught.budget.bound,
+        "budget": caught.budget.estimate if known else None,
+        "budget_ci": ends,
+        "budget_bound": bound,
         "reached": [None if r.censored else r.compute for r in caught.reaches],
-        "rate": rate.estimate if rate else None,
-        "rate_ci": (limits(rate.log) and [rate.low, rate.high]) if rate else None,
+        "rate": factor * caught.budget.estimate if factor and known else None,
+        "rate_ci": [factor * end for end in ends] if factor and ends else None,
     }
     return {
         **row,
@@ -91,6 +93,20 @@ def judge_catch_up(question: Row, evidence: Evidence) -> Row:
         "rule": sentences.CATCH_UP_RULES[verdict],
         "sentence": sentences.catch_up(row, verdict, gaps[deciding]),
     }
+
+
+def _budget(caught: catch_up.CatchUp, smallest: float) -> tuple[str, list[float] | None]:
+    """What is known of m*, and its interval.
+
+    A seed that is there with the smallest budget may have needed less: its m* is an upper bound.
+    """
+    amount = caught.budget
+    ends = [amount.low, amount.high] if amount.log.seeds > 1 else None
+    if all(reach.censored or reach.compute > smallest for reach in caught.reaches):
+        return amount.bound, ends
+    if amount.bound == "exact":
+        return "at most", ends and [0.0, amount.high]
+    return "undefined", None
 
 
 def catch_up_tables(answer: Row) -> list[Table]:
@@ -138,9 +154,9 @@ def _budget_table(answer: Row) -> Table:
     ]
     note = (
         f"m*: the multiple of {quantity(answer['tokens_per_unit'])} tokens of {spent} at which the "
-        "control scores what the target does, interpolated seed by seed; geometric mean. The "
-        "smallest budget stands for all below it, and a seed that never gets there counts as at "
-        "least the largest."
+        "control scores what the target does, interpolated seed by seed; geometric mean. A seed "
+        "that is there with the smallest budget counts as at most that, one that never gets there "
+        "as at least the largest; with both, no mean is known."
     )
     return Table("Catching up", ("", "Mean over seeds", "Seed by seed"), rows, note)
 

@@ -127,7 +127,7 @@ def catch_up(row: dict[str, Any], verdict: str, gap: Interval) -> str:
         f"{measured}.",
     }[verdict]
     parts = [claim]
-    if row["rate"] is not None and row["budget_bound"] != "undefined":
+    if verdict != "underpowered" and row["rate"] is not None:
         bound = "" if row["budget_bound"] == "exact" else f"{row['budget_bound']} "
         low_high = limits(row["budget_ci"], 2)
         parts.append(
