@@ -448,7 +448,7 @@ def jailbreak(k=(1, 4), **changes):
 
 
 JAILBREAKS = {
-    "an unknown attack": (jailbreak(probe="y"), r"Q4\.metric: probe: no 'y'; did you mean 'x'"),
+    "an unknown attack": (jailbreak(probe="y"), r"Q4\.metric: probe: no 'y'; known: x"),
     "an unknown size": (jailbreak(size=3), r"variant of probe x: no '3'; .*known: 0"),
     "no curve": (jailbreak(k=(4, 4)), r"probes\.x\.k is \(4, 4\); .* at least two numbers"),
     "no likelihood": (jailbreak(many_shot="x", shots=(0, 1)), r"metric of probe x: no 'nll'"),

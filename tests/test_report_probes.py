@@ -7,6 +7,8 @@ import pytest
 from test_report_synthetic import write_json, write_lines, write_study
 
 from bakein.analysis import passk
+from bakein.report.build import build_report
+from bakein.report.plots import draw
 from bakein.report.records import read_study
 from bakein.report.results import assemble
 
@@ -26,7 +28,7 @@ def add_probe(workdir, *, nll=False):
             continue
         id = made[node["id"]] = f"probe-{node['id']}"
         info = {"id": id, "kind": "probe", "status": "finished", "parents": [node["id"]]}
-        info |= {key: node[key] for key in ("stage", "seed")}
+        info |= {"flops": 1e9, "seconds": 1.0} | {key: node[key] for key in ("stage", "seed")}
         write_json(workdir / "stages" / id / "stage.json", info)
         better = node["arm"] == "baked_in"
         records = []
@@ -53,6 +55,35 @@ def add_probe(workdir, *, nll=False):
         write_lines(workdir / "stages" / id / "records.jsonl", records)
     study["probes"] = {"budgets": {"k": [1, 4], "nodes": made}}
     path.write_text(json.dumps(study))
+
+
+def plots(workdir):
+    results = build_report(workdir)
+    return {plot.title: plot for plot in draw(results)}
+
+
+def test_a_probe_of_several_variants_is_drawn_over_their_numbers(workdir):
+    plot = plots(workdir)["Probe: budgets"]
+    assert plot.svg.count(">variant<") == 2  # a panel for each stage it is made after
+    assert "of at least one of 4 (dashed)" in plot.caption
+    for said in (">standard<", ">baked_in<", ">sft<", ">rl<", ">8<"):
+        assert said in plot.svg
+    assert ">pretrain<" not in plot.svg
+    page = (workdir / "report" / "index.html").read_text()
+    assert "Probe: budgets" in page
+
+
+def test_a_probe_of_one_variant_is_drawn_over_k_and_one_number_is_not_drawn(workdir):
+    for path in workdir.glob("stages/probe-*/records.jsonl"):
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        write_lines(path, [record for record in records if record["variant"] == 8])
+    plot = plots(workdir)["Probe: budgets"]
+    assert plot.svg.count(">k<") == 2
+    assert "at least one of k" in plot.caption
+    study = json.loads((workdir / "study.json").read_text())
+    study["probes"]["budgets"]["k"] = [1]
+    (workdir / "study.json").write_text(json.dumps(study))
+    assert "Probe: budgets" not in plots(workdir)
 
 
 def edit(path, change):
