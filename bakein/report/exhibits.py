@@ -25,7 +25,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart, by arm: the colour is the arm's, or, of other names, by their order. `ci` has a pair for every point."""
+    """One line of a chart, in the colour of its arm; other names have theirs by their order.
+
+    `ci` has a pair for every point.
+    """
 
     arm: str
     x: Sequence[float]
