@@ -139,9 +139,9 @@ def judge_symmetry(question: Row, evidence: Evidence) -> Row:
             "arm": name,
             "align": _reach(censored.median(arm.align_S)),
             "misalign": _reach(censored.median(arm.misalign_S)),
-            "point": [_centre(cost) for cost in (arm.align_S, arm.misalign_S)]
-            if name in law.residuals
-            else None,
+            "point": None
+            if name in law.left_out
+            else [_centre(cost) for cost in (arm.align_S, arm.misalign_S)],
             "residual": law.residuals.get(name),
         }
         for name, arm in arms.items()

@@ -297,12 +297,16 @@ def _check_conditional(path: str, question: ConditionalConfig, study: Study) -> 
 
 
 def _check_rates(path: str, question: SymmetryConfig, study: Study) -> None:
-    """Of these metrics one level is read, so they are rates of every problem."""
+    """Of its rates one level is read, so they are of every problem; its samples have sources."""
     strategies = strategies_of(study.worlds[study.evaluation.world])
     names = ("accuracy", "format", *(f"share/{strategy}" for strategy in strategies))
     for key, metric in question.rates.items():
         if metric not in names:
             raise unknown(f"{path}.{key}", metric, names)
+    for key, known in (("shown", study.sources), ("counted", study.stages)):
+        for name in getattr(question, key):
+            if name not in known:
+                raise unknown(f"{path}.{key}", name, known)
 
 
 def _check_metric(
