@@ -125,18 +125,20 @@ def test_a_gap_that_may_be_none_is_undecided(tmp_path):
     assert "80 % power" in answer["sentence"]
 
 
-def test_models_that_solve_nothing_have_not_caught_up(tmp_path):
+def test_models_that_solve_nothing_are_even(tmp_path):
     """The gap of nothing to nothing has a width."""
     answer = answer_of(tmp_path, dict.fromkeys(MULTIPLES, -40.0), early=-40.0, seeds=2)
     assert answer["treated_mean"] == 0
     assert answer["ci"][0] < 0 < answer["ci"][1]
-    assert "budget to catch up" not in answer["sentence"]
+    assert (answer["verdict"], answer["budget_bound"]) == ("caught up", "at most")
+    assert "The budget to catch up is at most 1.00 times" in answer["sentence"]
 
 
 def test_seeds_below_the_smallest_budget_and_above_the_largest_have_no_mean(tmp_path):
     workdir = asked(tmp_path, NEVER, seeds=4)
     for evaluation in (workdir / "stages").glob("eval-rl-x1-0"):  # one seed is there at once
-        lines = [json.loads(line) for line in (evaluation / "records.jsonl").open()]
+        written = (evaluation / "records.jsonl").read_text()
+        lines = [json.loads(line) for line in written.splitlines()]
         for line in lines:
             line.update({"correct": line["n"]} if "n" in line else {})
         (evaluation / "records.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
