@@ -10,6 +10,12 @@ is asked in two ways. Parallel: 1,024 samples a problem, pass@k up to k = 1,024.
 think for T tokens, then it has to answer; T = 0 is the direct answer, and as many blanks in the
 place of thoughts are the control of length. Slopes are compared as they are, and at equal pass@1,
 to which they are tied.
+
+Costs 16 minutes and 1.0 GB on 2 CPU cores shared with other work, with half of its stages from
+front_loading (427 s of one core). Last run 2026-11-22: at equal pass@1 the curves of all three
+bases with traces are steeper than those of `none`: area under pass@k +.094 [.052, .122] for
+`small_hq`, +.078 [.038, .110] for `large_diverse`, +.068 [.018, .104] for `union`; logits per
+doubling of thought +.59 [.19, 1.11], +.69 [.32, 1.01], +.57 [.31, .84].
 """
 
 from front_loading import get_config as front_loading
