@@ -41,7 +41,14 @@ SCALES = {
     },
     "small": {
         "seeds": 5,
-        "model": {"layers": 6, "d_model": 384, "heads": 12, "kv_heads": 12, "head_dim": 32},
+        "model": {
+            "layers": 6,
+            "d_model": 384,
+            "d_ff": 1024,
+            "heads": 12,
+            "kv_heads": 12,
+            "head_dim": 32,
+        },
         "entities": 4_000,
         "pretrain": {"tokens": 100_000_000, "batch": 128, "length": 256},
         "align": {"tokens": 4_000_000, "batch": 32, "length": 256},
@@ -51,7 +58,14 @@ SCALES = {
     },
     "paper": {
         "seeds": 5,
-        "model": {"layers": 12, "d_model": 768, "heads": 24, "kv_heads": 24, "head_dim": 32},
+        "model": {
+            "layers": 12,
+            "d_model": 768,
+            "d_ff": 2048,
+            "heads": 24,
+            "kv_heads": 24,
+            "head_dim": 32,
+        },
         "entities": 16_000,
         "pretrain": {"tokens": 2_000_000_000, "batch": 512, "length": 512, "shards": 64},
         "align": {"tokens": 40_000_000, "batch": 128, "length": 512, "shards": 64},

@@ -53,7 +53,14 @@ SCALES = {
     },
     "small": {
         "seeds": 5,
-        "model": {"layers": 6, "d_model": 384, "heads": 12, "kv_heads": 12, "head_dim": 32},
+        "model": {
+            "layers": 6,
+            "d_model": 384,
+            "d_ff": 1024,
+            "heads": 12,
+            "kv_heads": 12,
+            "head_dim": 32,
+        },
         "world": {"slots": 4, "digits": 4},
         "pretrain": {"tokens": 200_000_000, "batch": 256, "length": 256},
         "rl": {"steps": 100, "prompts": 64, "group": 16, "curve_every": 10},
@@ -63,7 +70,14 @@ SCALES = {
     },
     "paper": {
         "seeds": 5,
-        "model": {"layers": 12, "d_model": 768, "heads": 24, "kv_heads": 24, "head_dim": 32},
+        "model": {
+            "layers": 12,
+            "d_model": 768,
+            "d_ff": 2048,
+            "heads": 24,
+            "kv_heads": 24,
+            "head_dim": 32,
+        },
         "world": {"slots": 8, "digits": 5},
         "pretrain": {"tokens": 4_000_000_000, "batch": 1024, "length": 512, "shards": 64},
         "rl": {"steps": 400, "prompts": 256, "group": 16, "curve_every": 20},

@@ -34,7 +34,14 @@ SCALES = {
     },
     "small": {
         "seeds": 5,
-        "model": {"layers": 6, "d_model": 384, "heads": 12, "kv_heads": 12, "head_dim": 32},
+        "model": {
+            "layers": 6,
+            "d_model": 384,
+            "d_ff": 1024,
+            "heads": 12,
+            "kv_heads": 12,
+            "head_dim": 32,
+        },
         "world": {"slots": 8, "digits": 4, "test_share": 0.01},
         "pretrain": {"tokens": 200_000_000, "batch": 256, "length": 256},
         "sft": {"tokens": 10_000_000, "batch": 128, "length": 256},
@@ -43,7 +50,14 @@ SCALES = {
     },
     "paper": {
         "seeds": 5,
-        "model": {"layers": 12, "d_model": 768, "heads": 24, "kv_heads": 24, "head_dim": 32},
+        "model": {
+            "layers": 12,
+            "d_model": 768,
+            "d_ff": 2048,
+            "heads": 24,
+            "kv_heads": 24,
+            "head_dim": 32,
+        },
         "world": {"slots": 12, "digits": 5, "test_share": 0.01},
         "pretrain": {"tokens": 4_000_000_000, "batch": 1024, "length": 512, "shards": 64},
         "sft": {"tokens": 100_000_000, "batch": 512, "length": 512, "shards": 64},
