@@ -23,8 +23,8 @@ def test_what_the_level_explains_is_taken_out():
     assert found.difference.low < 0 < found.difference.high
     assert found.tie.estimate == pytest.approx(-0.5, abs=0.05)
     assert found.residuals_ASN.shape == (2, 5, 8)
-    np.testing.assert_allclose(found.residuals_ASN.mean(axis=(1, 2)), 0, atol=1e-12)
-    assert np.abs(found.residuals_ASN).max() < 0.4
+    np.testing.assert_allclose(np.nanmean(found.residuals_ASN, axis=(1, 2)), 0, atol=1e-12)
+    assert np.nanmax(np.abs(found.residuals_ASN)) < 0.4
 
 
 def test_the_intervals_cover_difference_and_tie():
@@ -93,7 +93,23 @@ def test_levels_that_touch_in_one_node_are_no_shared_range():
     touching = (slope[0], level[0], slope[1], level[1])
     assert "share no range" in conditional.compare(*touching, 200, 0.95, rng).reason
     one_more = (slope[0], level[0] - 1, slope[1], level[1])
-    assert conditional.compare(*one_more, 200, 0.95, rng).identified
+    assert "only one seed" in conditional.compare(*one_more, 200, 0.95, rng).reason
+    more = (slope[0], level[0] - 4, slope[1], level[1])
+    found = conditional.compare(*more, 200, 0.95, rng)
+    assert found.shared == (-4, 0)
+    assert np.sum(np.isfinite(found.residuals_ASN)) == 10
+
+
+def test_a_bend_beyond_the_shared_range_is_no_difference():
+    """The slope is a function of the level alone, and a steep one; but no straight line."""
+    rng = np.random.default_rng(0)
+    level = np.linspace(-4, 0, 9) + rng.normal(0, 0.1, (2, 5, 9))
+    level[0] += 3
+    slope = 1 / (1 + np.exp(-level)) + rng.normal(0, 0.005, level.shape)
+    found = conditional.compare(slope[0], level[0], slope[1], level[1], 500, 0.95, rng)
+    assert found.raw.low > 0.3
+    assert abs(found.difference.estimate) < 0.01
+    assert found.difference.low < 0 < found.difference.high
 
 
 def test_compare_refuses_shapes_that_differ():

@@ -7,6 +7,7 @@ import pytest
 from test_report_synthetic import LOGITS, write_json, write_lines, write_study
 
 from bakein.analysis import budgets, passk, slopes
+from bakein.report import questions
 from bakein.report.build import build_report
 from bakein.report.records import read_study
 from bakein.report.results import assemble
@@ -87,6 +88,11 @@ def test_known_differences_in_slope_get_the_right_verdicts(tmp_path, slope, verd
     assert answer["verdict"] == verdict
     low, high = answer["ci"]
     assert low < slope[1] - slope[0] < high
+    assert 0.2 < answer["shared_pass"][0] < answer["shared_pass"][1] < 0.8
+    cloud, _, line, other = questions.charts(answer)[0].lines
+    assert cloud.arm == line.arm == "baked_in"
+    assert line.x == other.x == answer["shared"]
+    np.testing.assert_allclose(np.subtract(line.y, other.y), answer["effect"])
     assert low < answer["effect"] < high
     assert (answer["seeds"], len(answer["nodes"])) == (5, 2 * len(STAGES) * 4)
 
@@ -110,8 +116,8 @@ def test_arms_that_share_no_level_are_refused(tmp_path):
     assert answer["effect"] is answer["ci"] is answer["tie"] is None
     assert answer["raw_ci"][0] > 0
     assert "share no range of pass@1" in answer["sentence"]
-    build_report(workdir)
-    assert "Not compared at equal pass@1" in (workdir / "report" / "index.html").read_text()
+    assert "Not compared at equal pass@1" in questions.tables(answer)[0].note
+    assert len(questions.charts(answer)[0].lines) == 2  # no fitted ones
 
 
 def test_one_seed_decides_nothing(tmp_path):
@@ -124,8 +130,9 @@ def test_what_is_not_measured_yet_says_so(tmp_path):
     workdir = asked(tmp_path, seeds=2)
     info = json.loads((workdir / "study.json").read_text())
     (workdir / "study.json").write_text(json.dumps(info | {"evals": {}}))
-    assert answer_of(workdir)["seeds"] == 0
-    build_report(workdir)
+    answer = answer_of(workdir)
+    assert answer["seeds"] == 0
+    assert questions.tables(answer) == questions.charts(answer) == []
 
 
 @pytest.fixture(scope="module")
@@ -197,8 +204,9 @@ def test_areas_are_compared_with_both_exponents_beside(tmp_path, metric):
     assert row["tail"][3] == pytest.approx(found.tail.alpha)
     assert row["power"][3] == pytest.approx(found.power.b)
     assert row["power_residual"] >= np.abs(found.power.residuals_K).max() - 1e-12
-    build_report(tmp_path)
-    assert "How fast pass@k nears 1" in (tmp_path / "report" / "index.html").read_text()
+    table = questions.tables(answer)[1]
+    assert table.title == "How fast pass@k nears 1"
+    assert f"{found.tail.alpha:.2f}" in table.rows[0][3]
 
 
 def test_an_exponent_that_is_not_identified_says_why(tmp_path):

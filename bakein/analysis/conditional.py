@@ -3,9 +3,12 @@
 Slope and level are tied: a model that solves more at once has less to gain from more attempts. So
 the slopes of many nodes (stages, difficulties, seeds) are regressed on their level, with one line
 per arm and one tie for both (analysis of covariance), and the lines are compared at equal level.
-Interpolating each arm to one matched pass@1 was not chosen: it uses the two nodes beside it and
-none of the others. The level is itself a result of the treatment, so this describes, and explains
-nothing; it is refused where the arms' levels do not overlap, for then no level is shared.
+Only nodes of the range of levels that both arms have are used: the tie is a straight line, slopes
+bend, and beyond that range the bend would pass for a difference (of .01 to .05 in the area under
+pass@k, where arms of one spread are 3 to 5 logits apart). Interpolating each arm to one matched
+pass@1 was not chosen: it uses the two nodes beside it and none of the others. The level is itself a
+result of the treatment, so this describes, and explains nothing; it is refused where the arms'
+levels do not overlap, for then no level is shared.
 
 Legend: S seeds, N nodes per seed.
 """
@@ -23,12 +26,14 @@ class Conditional:
     """Treated − control in slope: as it is (`raw`), and at equal level (`difference`).
 
     `tie` is the slope gained per unit of level within an arm; `residuals_ASN` is fit less data,
-    treated first. Where not identified, `reason` says why; difference and tie are None then.
+    treated first, NaN outside the shared range `shared` (lowest and highest level). Where not
+    identified, `reason` says why; difference, tie and range are None then.
     """
 
     raw: bootstrap.Interval
     difference: bootstrap.Interval | None
     tie: bootstrap.Interval | None
+    shared: tuple[float, float] | None
     residuals_ASN: np.ndarray
     identified: bool
     reason: str
@@ -65,44 +70,56 @@ def compare(
     slope_ASN, level_ASN = np.stack(four[:2]), np.stack(four[2:])
     raw = bootstrap.mean_interval((slope_ASN[0] - slope_ASN[1]).mean(axis=1), resamples, level, rng)
     seeds = slope_ASN.shape[1]
-    reason = _unidentified(level_ASN)
+    low, high = level_ASN.min(axis=(1, 2)).max(), level_ASN.max(axis=(1, 2)).min()
+    shared_ASN = (level_ASN >= low) & (level_ASN <= high)
+    reason = _unidentified(level_ASN, shared_ASN)
     if reason:
-        return Conditional(raw, None, None, np.full(slope_ASN.shape, np.nan), False, reason)
+        return Conditional(raw, None, None, None, np.full(slope_ASN.shape, np.nan), False, reason)
 
     def over_seeds(part: int) -> bootstrap.Interval:
         scores_S = jackknife.scores(
-            lambda kept: _covary(slope_ASN[:, kept], level_ASN[:, kept])[part], seeds
+            lambda kept: _covary(*(of_all[:, kept] for of_all in data))[part], seeds
         )
         return bootstrap.mean_interval(scores_S, resamples, level, rng)
 
-    _, tie = _covary(slope_ASN, level_ASN)
-    centred = level_ASN - level_ASN.mean(axis=(1, 2), keepdims=True)
-    residuals = slope_ASN.mean(axis=(1, 2), keepdims=True) + tie * centred - slope_ASN
-    return Conditional(raw, over_seeds(0), over_seeds(1), residuals, True, "")
+    data = slope_ASN, level_ASN, shared_ASN
+    _, tie = _covary(*data)
+    mean_slope, mean_level = _means(slope_ASN, shared_ASN), _means(level_ASN, shared_ASN)
+    residuals = mean_slope + tie * (level_ASN - mean_level) - slope_ASN
+    residuals[~shared_ASN] = np.nan
+    shared = float(low), float(high)
+    return Conditional(raw, over_seeds(0), over_seeds(1), shared, residuals, True, "")
 
 
-def _covary(slope_ASN: np.ndarray, level_ASN: np.ndarray) -> tuple[float, float]:
+def _means(values_ASN: np.ndarray, shared_ASN: np.ndarray) -> np.ndarray:
+    """Each arm's mean over the nodes of the shared range, with the axes kept."""
+    return np.mean(values_ASN, axis=(1, 2), where=shared_ASN, keepdims=True)
+
+
+def _covary(
+    slope_ASN: np.ndarray, level_ASN: np.ndarray, shared_ASN: np.ndarray
+) -> tuple[float, float]:
     """The difference of the arms at equal level, and the tie that is common to them."""
-    mean_slope, mean_level = slope_ASN.mean(axis=(1, 2)), level_ASN.mean(axis=(1, 2))
-    centred = level_ASN - mean_level[:, None, None]
-    tie = float(np.sum(centred * slope_ASN) / np.sum(centred**2))
-    difference = mean_slope[0] - mean_slope[1] - tie * (mean_level[0] - mean_level[1])
-    return float(difference), tie
+    mean_slope, mean_level = _means(slope_ASN, shared_ASN), _means(level_ASN, shared_ASN)
+    centred = (level_ASN - mean_level) * shared_ASN
+    tie = np.sum(centred * slope_ASN) / np.sum(centred**2)
+    at_level = (mean_slope - tie * mean_level).ravel()
+    return float(at_level[0] - at_level[1]), float(tie)
 
 
-def _unidentified(level_ASN: np.ndarray) -> str:
+def _unidentified(level_ASN: np.ndarray, shared_ASN: np.ndarray) -> str:
     """Why the slopes cannot be compared at equal level; empty where they can."""
     _, seeds, nodes = level_ASN.shape
     if seeds < 2:
         return "one seed: its nodes do not show how the tie varies"
     if nodes < 2:
         return "one node per seed: its level hardly varies within an arm"
-    for seed in range(seeds):  # each is left out in turn
-        rest_AN = np.delete(level_ASN, seed, axis=1).reshape(2, -1)
-        if np.all(np.ptp(rest_AN, axis=1) == 0):
-            return "the level does not vary within an arm"
-    low, high = level_ASN.min(axis=(1, 2)).max(), level_ASN.max(axis=(1, 2)).min()
-    shared_A = np.sum((level_ASN >= low) & (level_ASN <= high), axis=(1, 2))
-    if shared_A.min() < 2:
+    if shared_ASN.sum(axis=(1, 2)).min() < 2:
         return "the arms share no range of pass@1 in which both have two nodes"
+    for seed in range(seeds):  # the jackknife leaves each out in turn
+        shared, rest = (np.delete(of_all, seed, axis=1) for of_all in (shared_ASN, level_ASN))
+        if not np.all(np.any(shared, axis=(1, 2))):
+            return "only one seed of an arm is in the range of pass@1 that the arms share"
+        if not any(np.ptp(of_arm[here]) for of_arm, here in zip(rest, shared, strict=True)):
+            return "the level does not vary within an arm"
     return ""

@@ -96,11 +96,38 @@ def judge_conditional(question: Row, evidence: Evidence) -> Row:
         "raw_ci": limits(found.raw) if found.raw.low < found.raw.high else None,
         "tie": tie.estimate if tie else None,
         "tie_ci": limits(tie) if tie else None,
-        "residual": float(np.sqrt(np.mean(found.residuals_ASN**2))),
-        "largest_residual": float(np.abs(found.residuals_ASN).max()),
+        "shared": list(found.shared) if found.shared else None,
+        "shared_pass": _passes(found),
+        **_lines(found, arrays),
         "reason": found.reason,
         "rule": RULES[verdict],
         "sentence": _sentence(question, verdict, found),
+    }
+
+
+def _passes(found: conditional.Conditional) -> list[float] | None:
+    """Lowest and highest pass@1 that both arms have."""
+    return [float(1 / (1 + np.exp(-logit))) for logit in found.shared] if found.shared else None
+
+
+def _lines(found: conditional.Conditional, arrays: list[np.ndarray]) -> Row:
+    """Each arm's fitted slope at both ends of the shared range, and what the lines leave."""
+    if found.tie is None:
+        return {"lines": None, "residual": None, "largest_residual": None}
+    treated_SN, treated_level_SN, control_SN, control_level_SN = arrays
+    lines = []
+    for slope_SN, level_SN, residual_SN in (
+        (treated_SN, treated_level_SN, found.residuals_ASN[0]),
+        (control_SN, control_level_SN, found.residuals_ASN[1]),
+    ):
+        here = np.isfinite(residual_SN)
+        middle = slope_SN[here].mean() - found.tie.estimate * level_SN[here].mean()
+        lines.append([float(middle + found.tie.estimate * level) for level in found.shared])
+    residuals = found.residuals_ASN[np.isfinite(found.residuals_ASN)]
+    return {
+        "lines": lines,
+        "residual": float(np.sqrt(np.mean(residuals**2))),
+        "largest_residual": float(np.abs(residuals).max()),
     }
 
 
@@ -225,7 +252,11 @@ def _sentence(question: Row, verdict: str, found: conditional.Conditional) -> st
     }[verdict]
     measured = f"{signed(found.difference.estimate)}, {_interval(found.difference)}"
     seeds = plural(found.difference.seeds, "paired seed")
-    said = f"{claim}: {measured}, over {seeds}. As they are, at their own levels: {raw}."
+    low, high = (number(share, 2) for share in _passes(found))
+    said = (
+        f"{claim}: {measured}, over {seeds}, where both have a pass@1 of {low} to {high}. As they "
+        f"are, at their own levels: {raw}."
+    )
     if verdict != "underpowered":
         return said
     return f"{said} {what_it_takes(found.difference, question['epsilon'], 3)}"
@@ -245,12 +276,15 @@ def conditional_tables(answer: Row) -> list[Table]:
         ("at equal pass@1", signed(answer["effect"]), interval(answer["ci"])),
         ("slope per logit of pass@1", signed(answer["tie"]), interval(answer["tie_ci"])),
     ]
-    note = (
-        f"Not compared at equal pass@1: {answer['reason']}."
-        if answer["reason"]
-        else f"Lines less nodes: {number(answer['residual'])} (root mean square), "
-        f"{number(answer['largest_residual'])} (largest)."
-    )
+    if answer["reason"]:
+        note = f"Not compared at equal pass@1: {answer['reason']}."
+    else:
+        low, high = (number(share, 2) for share in answer["shared_pass"])
+        note = (
+            f"Compared where both arms have a pass@1 of {low} to {high}. Lines less nodes: "
+            f"{number(answer['residual'])} (root mean square), "
+            f"{number(answer['largest_residual'])} (largest)."
+        )
     tables = [Table("Difference in slope", ("Difference", answer["unit"], at), rows, note)]
     return [*tables, _budget_table(answer) if answer["sequential"] else _exponent_table(answer)]
 
@@ -304,16 +338,21 @@ def conditional_charts(answer: Row) -> list[Chart]:
     """Slope against level, node by node; and the curves after the last stage."""
     if not answer["seeds"]:
         return []
-    lines = [_cloud(answer, arm) for arm in (answer["treated"], answer["control"])]
-    if answer["tie"] is not None:
-        lines += [_line(answer, cloud) for cloud in tuple(lines)]
+    arms = answer["treated"], answer["control"]
+    lines = [_cloud(answer, arm) for arm in arms]
+    if answer["lines"]:
+        lines += [
+            Line(arm, answer["shared"], ends, dashed=True, marked=False)
+            for arm, ends in zip(arms, answer["lines"], strict=True)
+        ]
     sequential, last = answer["sequential"], answer["stages"][-1]
     beside = f"; dashed: {', '.join(answer['beside'])}" if answer["beside"] else ""
     return [
         Chart(
             "Slope against pass@1",
             "Every dot is one seed at one level of difficulty after one stage; the dashed lines "
-            "have one tilt, and their distance is the difference at equal pass@1.",
+            "have one tilt, fitted to the levels that both arms have, and their distance is the "
+            "difference at equal pass@1.",
             "logit of pass@1",
             "logits per doubling" if sequential else "area under pass@k",
             lines,
@@ -344,11 +383,3 @@ def _cloud(answer: Row, arm: str) -> Line:
     nodes = [node for node in answer["nodes"] if node["arm"] == arm]
     x = [value for node in nodes for value in node["levels"]]
     return Line(arm, x, [value for node in nodes for value in node["slopes"]], joined=False)
-
-
-def _line(answer: Row, cloud: Line) -> Line:
-    """An arm's line of the common tilt, through the middle of its nodes."""
-    ends = [min(cloud.x), max(cloud.x)]
-    middle = np.mean(cloud.y) - answer["tie"] * np.mean(cloud.x)
-    heights = [float(middle + answer["tie"] * x) for x in ends]
-    return Line(cloud.arm, ends, heights, dashed=True, marked=False)

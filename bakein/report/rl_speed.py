@@ -230,8 +230,8 @@ def _sentence(row: Row, found: censored.Amount) -> str:
         return f"One seed cannot decide: during {stage}, {count}."
     if found.bound == "undefined":
         return (
-            f"Undecided: during {stage}, {count}; in some seed neither did, or both bounds are "
-            "open, and nothing is known of the mean over seeds."
+            f"Undecided: during {stage}, {count}; over all seeds that bounds the ratio of their "
+            "samples on neither side."
         )
     bound = {"exact": "", "at least": "at least ", "at most": "at most "}[found.bound]
     times = f"{bound}{number(found.estimate, 2)} times the samples of {treated}"
