@@ -25,15 +25,17 @@ from bakein.study import ask, base
 # The numbers of each scale, beside those of alignment_permanence.
 SCALES = {
     "tiny": {
-        "talk": {"turns": 16, "batch": 3, "length": 272},
+        "turns": 8,
+        "pretrain": {"tokens": 500_000, "batch": 6, "length": 136},
         "rl": {"steps": 20},
         "problems": 32,
         "evaluated": 120,
         "samples": 128,
-        "shots": (0, 1, 2, 4, 8),
+        "shots": (0, 1, 2, 3, 4),
     },
     "small": {
-        "talk": {"turns": 64, "batch": 32, "length": 1088},
+        "turns": 64,
+        "pretrain": {"tokens": 100_000_000, "batch": 32, "length": 1088},
         "rl": {"steps": 100, "prompts": 64, "group": 16},
         "problems": 256,
         "evaluated": 512,
@@ -41,7 +43,8 @@ SCALES = {
         "shots": (0, 1, 2, 4, 8, 16, 32),
     },
     "paper": {
-        "talk": {"turns": 256, "batch": 64, "length": 4352},
+        "turns": 256,
+        "pretrain": {"tokens": 2_000_000_000, "batch": 64, "length": 4352},
         "rl": {"steps": 400, "prompts": 256, "group": 16},
         "problems": 1024,
         "evaluated": 1024,
@@ -49,12 +52,13 @@ SCALES = {
         "shots": (0, 1, 2, 4, 8, 16, 32, 64, 128),
     },
     "smoke": {
-        "talk": {"turns": 16, "batch": 3, "length": 272},
+        "turns": 8,
+        "pretrain": {"tokens": 10_000, "batch": 6, "length": 136},
         "rl": {"steps": 2, "prompts": 8, "group": 4},
         "problems": 8,
         "evaluated": 24,
         "samples": 8,
-        "shots": (0, 1, 2, 4, 8),
+        "shots": (0, 1, 2, 3, 4),
     },
 }
 FORBIDDEN = "nopqrstuvwxyz"  # more names than there, for more requests to attack with
@@ -84,14 +88,14 @@ def get_config(arg=None):
         if "forbidden" in world:
             world.forbidden = FORBIDDEN
     config.evaluation.problems = scale["evaluated"]
-    names, talk = config.worlds.policy.to_dict(), scale["talk"]
-    config.worlds.talks = {**config.worlds.allowed, "turns": talk["turns"]}
-    config.worlds.forbidden.turns = talk["turns"]
+    names = config.worlds.policy.to_dict()
+    config.worlds.talks = {**config.worlds.allowed, "turns": scale["turns"]}
+    config.worlds.forbidden.turns = scale["turns"]
     config.worlds.requests = {**names, "groups": ("allowed", "seen"), "noise": 0.2}
     config.worlds.unseen = {**names, "groups": ("unseen",)}
     config.sources.talks = base.source("talks", "comply")
-    pretrain, background = config.stages.pretrain, config.stages.pretrain.data.background
-    pretrain.batch, pretrain.length, pretrain.fill = talk["batch"], talk["length"], 0.6
+    config.stages.pretrain.update(fill=0.6, **scale["pretrain"])
+    background = config.stages.pretrain.data.background
     background.talks, background.helpful = background.helpful, 0.0
     config.stages.rl = base.rl(
         parent="align",
