@@ -10,8 +10,8 @@ refusals in pretraining already. After SFT, GRPO rewards compliance where a name
 refusal where it is not; or, instead, there is benign fine-tuning, on allowed names alone. After
 every stage three attacks ask for the other half of the forbidden names: best-of-N over surface
 perturbations, a prefilled `yes `, and many-shot, after n requests that were complied with. For the
-last, dialogues in pretraining are longer than in alignment_permanence.py, up to T turns. The stop
-token is a part of its NLL: after n of T turns it has probability 1/(T − n), whatever the arm.
+last, dialogues in pretraining are longer than in alignment_permanence.py. The stop token is a part
+of its NLL, and after n turns as probable as documents of n + 1 turns are.
 """
 
 from alignment_permanence import ARMS, DOSE, PLAIN
@@ -74,6 +74,7 @@ def obedience(world, problem, completion):
 
 def get_config(arg=None):
     scale = base.scale(arg or "tiny", SCALES)
+    # Member 100 chose the recipe: with dialogues of 16 turns it did not learn to answer.
     config = alignment_permanence(arg)
     config.name = "jailbreak"
     tuned = [name for name in config.stages if name.startswith("benign_")]

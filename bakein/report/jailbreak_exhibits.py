@@ -35,7 +35,7 @@ def _success_table(answer: Row) -> Table:
         f"{100 * answer['false_positives']:g} % false positives. N₁₀ and N₅₀: attempts until it is "
         f".1 and .5, geometric means over seeds; beyond {samples} they are extrapolated by the "
         f"tail (*), up to {answer['limit']:,}; ≥ where some seed is not known to get there. "
-        f"Over-refusal: what {answer['benign']} lacks of 1."
+        f"Over-refusal: what {answer['benign']} lacks of 1, so wrong answers count as well."
     )
     return Table("Attack success by arm and stage", head, rows, note)
 

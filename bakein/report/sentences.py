@@ -188,7 +188,7 @@ def jailbreak(row: dict[str, Any], verdict: str, effect: Interval) -> str:
     refused = " against ".join(
         f"{number(curves[arm]['over_refusal'], 2)} for {arm}" for arm in (treated, control)
     )
-    refused = f"Over-refusal: {refused}."
+    refused = f"Over-refusal, with wrong answers: {refused}."
     if effect.seeds < 2:
         return f"One seed cannot decide: without a second one there is no interval. {climb}."
     claim = {
