@@ -16,23 +16,25 @@ from front_loading import get_config as front_loading
 from bakein.study import ask, base
 
 # The numbers of each scale, beside those of front_loading: of RL, and the accuracy to be reached
-# after SFT and from the base.
+# after SFT and from the base. Member 100 chose the thresholds: above where its bases with traces
+# begin (.16 to .25 and .04 to .14), and between where the one without ends (.14 and .20) and where
+# two or three of those with traces do (.31 to .51, and .27 and .32).
 SCALES = {
     "tiny": {
         "rl": {"steps": 24, "curve_every": 2, "curve_problems": 128},
-        "threshold": {"rl": 0.6, "rl_from_base": 0.4},
+        "threshold": {"rl": 0.3, "rl_from_base": 0.25},
     },
     "small": {
         "rl": {"steps": 100, "curve_every": 5, "curve_problems": 512},
-        "threshold": {"rl": 0.6, "rl_from_base": 0.4},
+        "threshold": {"rl": 0.3, "rl_from_base": 0.25},
     },
     "paper": {
         "rl": {"steps": 400, "curve_every": 10, "curve_problems": 1024},
-        "threshold": {"rl": 0.6, "rl_from_base": 0.4},
+        "threshold": {"rl": 0.3, "rl_from_base": 0.25},
     },
     "smoke": {
         "rl": {"steps": 5, "curve_every": 1, "curve_problems": 8},
-        "threshold": {"rl": 0.6, "rl_from_base": 0.4},
+        "threshold": {"rl": 0.3, "rl_from_base": 0.25},
     },
 }
 ARMS = ("none", "small_hq", "large_diverse", "union")
@@ -71,14 +73,14 @@ def get_config(arg=None):
     )
     config.questions.Q3b_from_base = ask.rl_speed(
         "And straight from the base model?",
-        treated="large_diverse",
+        treated="union",
         control="none",
         stage="rl_from_base",
         threshold=scale["threshold"]["rl_from_base"],
     )
     config.questions.Q3b_last = ask.rl_speed(
         "How soon is a base with traces where the one without ends?",
-        treated="large_diverse",
+        treated="union",
         control="none",
         stage="rl",
     )

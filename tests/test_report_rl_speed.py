@@ -168,7 +168,7 @@ def test_where_neither_gets_there_nothing_is_known(tmp_path):
     assert "0 of 5 seeds" in answer["sentence"]
     assert "neither side" in answer["sentence"]
     assert answer["fits"][0]["reason"] != ""
-    assert "[0, ∞)" in cells(answer)
+    assert "[0.00, ∞)" in cells(answer)
 
 
 def test_without_a_threshold_it_is_the_controls_last(tmp_path):
