@@ -182,6 +182,8 @@ def test_the_direct_answer_and_filler_stand_beside_it(sequential):
     assert shown["y"][0] == pytest.approx(np.mean(direct) / N)
     assert shown["ci"][0][0] < shown["y"][0] < shown["ci"][0][1]
     assert np.ptp(curves["filler", "baked_in", "rl"]["y"][1:]) < 0.1
+    lines = questions.charts(answer)[1].lines
+    assert [line.dashed for line in lines] == [True, True, False, False]
     build_report(sequential)
     page = (sequential / "report" / "index.html").read_text()
     for text in ("Accuracy by thinking budget: rl", "Slope against pass@1", "filler", "16 tokens"):

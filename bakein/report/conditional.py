@@ -370,7 +370,10 @@ def conditional_charts(answer: Row) -> list[Chart]:
                     curve["ci"],
                     dashed=curve["probe"] in answer["beside"],
                 )
-                for curve in answer["curves"]
+                # An arm's name stands at its last line: at the one that is asked about.
+                for curve in sorted(
+                    answer["curves"], key=lambda c: c["probe"] not in answer["beside"]
+                )
                 if curve["stage"] == last
             ],
             x_scale="log2+1" if sequential else "log2",
