@@ -156,6 +156,7 @@ def test_who_is_there_before_rl_took_at_most_the_first_step(tmp_path):
     answer = answer_of(workdir)
     assert (answer["verdict"], answer["bound"]) == ("faster", "at least")
     assert [seed["treated"] for seed in answer["by_seed"]] == [0.0] * 5
+    assert "5 of 5 seeds (5 before RL began), standard in 5." in answer["sentence"]
     assert answer["effect"] == pytest.approx(2000 / GRID[1], rel=0.1)
     assert "∞" in cells(answer)  # a seed's own multiplier
 

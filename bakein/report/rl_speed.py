@@ -221,10 +221,14 @@ def _sentence(row: Row, found: censored.Amount) -> str:
         if row["threshold"] is None
         else f"a held-out accuracy of {row['threshold']:g}"
     )
-    reached = [sum(seed[f"{side}_reached"] for seed in seeds) for side in ("treated", "control")]
+    reached, before = (
+        [sum(test(seed, side) for seed in seeds) for side in ("treated", "control")]
+        for test in (lambda seed, side: seed[f"{side}_reached"], lambda seed, side: not seed[side])
+    )
+    early = [f" ({n} before RL began)" if n else "" for n in before]
     count = (
-        f"{treated} gets to {goal} in {reached[0]} of {plural(len(seeds), 'seed')}, {control} in "
-        f"{reached[1]}"
+        f"{treated} gets to {goal} in {reached[0]} of {plural(len(seeds), 'seed')}{early[0]}, "
+        f"{control} in {reached[1]}{early[1]}"
     )
     if len(seeds) < 2:
         return f"One seed cannot decide: during {stage}, {count}."
@@ -244,7 +248,7 @@ def _sentence(row: Row, found: censored.Amount) -> str:
     }[row["verdict"]]
     said = (
         f"{claim}: during {stage}, {control} takes {times} to {goal}, {level(row['level'])} "
-        f"interval {interval(row['ci'], 2)}, over {plural(len(seeds), 'paired seed')} ({count})."
+        f"interval {interval(row['ci'], 2)}, over {plural(len(seeds), 'paired seed')}; {count}."
     )
     if row["verdict"] != "underpowered":
         return said
