@@ -13,9 +13,9 @@ to which they are tied.
 
 Costs 16 minutes and 1.0 GB on 2 CPU cores shared with other work, with half of its stages from
 front_loading (427 s of one core). Last run 2026-11-22: at equal pass@1 the curves of all three
-bases with traces are steeper than those of `none`: area under pass@k +.094 [.052, .122] for
-`small_hq`, +.078 [.038, .110] for `large_diverse`, +.068 [.018, .104] for `union`; logits per
-doubling of thought +.59 [.19, 1.11], +.69 [.32, 1.01], +.57 [.31, .84].
+bases with traces are steeper than those of `none`: area under pass@k +.050 [.036, .064] for
+`small_hq`, +.083 [.036, .130] for `large_diverse`, +.036 [.015, .059] for `union`; logits per
+doubling of thought +.75 [.48, 1.01], +.68 [.26, 1.03], +.66 [.41, .86].
 """
 
 from front_loading import get_config as front_loading
