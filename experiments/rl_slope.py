@@ -13,8 +13,8 @@ there gives a bound.
 Costs 24 minutes and 1.1 GB on 2 CPU cores shared with other work, with half of its stages from
 front_loading (505 s of one core). Last run 2026-11-22: after SFT all three bases with traces reach
 .3 on every seed and `none` on none: it would take at least 12 times the samples of `small_hq` and
-of `union` [12, ∞), 6.2 times those of `large_diverse` [1.3, ∞). Straight from the base, and between
-`large_diverse` and `small_hq`, it is undecided.
+of `union` [12, ∞), which are there before RL begins, and 6.2 times those of `large_diverse`
+[1.3, ∞). Straight from the base, and between `large_diverse` and `small_hq`, it is undecided.
 """
 
 from front_loading import get_config as front_loading
