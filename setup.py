@@ -40,6 +40,7 @@ setup(
         "numpy>=2.4",
         "optax>=0.2.8",
         "orbax-checkpoint>=0.12.8",
+        "scikit-learn>=1.9",
         "scipy>=1.17",
         "tensorboardX>=2.6.5",
         "tensorflow-datasets>=4.9.10",

@@ -269,6 +269,7 @@ def test_the_written_rules_name_every_verdict_of_their_kind_in_order():
         "Symmetry": Symmetry,
         "Catch-up": CatchUp,
         "Frontier": Frontier,
+        "Mixture": verdicts.Mixture,
         "Jailbreak": Jailbreak,
         "RL speed": RLSpeed,
     }

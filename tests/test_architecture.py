@@ -99,10 +99,10 @@ def test_only_the_model_and_the_initial_state_import_linen():
     assert {path.parts[0] for path in users} <= {"model", "train"}, users
 
 
-def test_analysis_is_numpy_and_scipy_only():
+def test_analysis_is_numpy_scipy_and_sklearn_only():
     for path in (PACKAGE / "analysis").rglob("*.py"):
         libraries = {name.split(".")[0] for name in imports_of(path)} - sys.stdlib_module_names
-        assert libraries <= {"bakein", "numpy", "scipy"}, path
+        assert libraries <= {"bakein", "numpy", "scipy", "sklearn"}, path
 
 
 def test_every_folder_with_code_is_a_package():

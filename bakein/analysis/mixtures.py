@@ -4,7 +4,7 @@ Weights are not negative and sum to 1, so a mixture is a point of the simplex. R
 Scheffé's polynomials, which need no intercept there [Scheffé 1958]. How well one predicts a mixture
 that was not run is measured, by leaving each out, not read off its fit. `leave_one_out` takes any
 regression: a function of weights and outcomes that returns a function of weights, such as
-`lambda w, y: estimator.fit(w, y).predict`.
+`lambda w, y: estimator.fit(w, y).predict`. The search's own is in `surface`.
 
 Legend: N mixtures, W weights, M features.
 """

@@ -103,6 +103,16 @@ highest; candidates = the doses that are not shown to be worse than another):
   5. best in between  neither the lowest dose nor the highest is a candidate
   6. underpowered     none of these; the minimum detectable trend is printed
 
+Mixture (Q² = share of the variance of the utility between mixtures that a regression on their
+weights predicts of mixtures that it has not seen, with an interval over mixtures; epsilon is a
+share):
+  1. underpowered      fewer than two seeds, or the utility does not vary
+  2. predicts          the interval of Q² lies above 0
+  3. does not predict  the interval of Q² lies below epsilon
+  4. underpowered      none of these
+A proposed mixture is judged as a comparison: effect = its utility − the mean utility of held-out
+mixtures, both trained anew.
+
 Where several contrasts are named, each comparison is judged by the interval of its Holm level, so
 that the chance of any false "better" or "worse" in the family is at most 1 − level.
 """
@@ -176,6 +186,14 @@ class Jailbreak(StrEnum):
     SHALLOWER = "shallower"
     STEEPER = "steeper"
     EQUIVALENT = "equivalent"
+    UNDERPOWERED = "underpowered"
+
+
+class Mixture(StrEnum):
+    """Verdict on whether the weights of a mixture tell what comes of it."""
+
+    PREDICTS = "predicts"
+    DOES_NOT = "does not predict"
     UNDERPOWERED = "underpowered"
 
 
@@ -393,6 +411,25 @@ def dose(
     if all(-epsilon < apart.low and apart.high < epsilon for apart in differences):
         return Dose.FLAT
     return Dose.BETWEEN if best_in_between else Dose.UNDERPOWERED
+
+
+def mixture(explained: Interval | None, seeds: int, epsilon: float) -> Mixture:
+    """The verdict on Q², the share of the variance that is predicted (None: it does not vary).
+
+    Args:
+        explained: its interval, over mixtures.
+        seeds: of every mixture.
+        epsilon: share of the variance.
+
+    Raises:
+        ValueError: epsilon is not a share.
+    """
+    _check_share(epsilon)
+    if explained is None or seeds < 2:
+        return Mixture.UNDERPOWERED
+    if explained.low > 0:
+        return Mixture.PREDICTS
+    return Mixture.DOES_NOT if explained.high < epsilon else Mixture.UNDERPOWERED
 
 
 def _gains(reference: Interval) -> bool:

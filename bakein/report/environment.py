@@ -18,6 +18,8 @@ TONES = {
     "base did it": "good",
     "reward did it": "good",
     "both did it": "good",
+    "predicts": "good",
+    "does not predict": "bad",
     "more lasting": "good",
     "less lasting": "bad",
     "as lasting": "good",

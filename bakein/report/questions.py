@@ -13,6 +13,9 @@ from bakein.report import (
     jailbreak,
     jailbreak_exhibits,
     lifts,
+    mixture,
+    mixture_check,
+    mixture_exhibits,
     permanence,
     permanence_exhibits,
     rl_speed,
@@ -46,6 +49,14 @@ KINDS = {
     "dose": Kind(dose.judge_dose, dose.dose_tables, dose.dose_charts),
     "persistence": Kind(answers.judge_persistence, answers.stage_tables),
     "spurious": Kind(spurious.judge_spurious, spurious.spurious_tables, spurious.spurious_charts),
+    "mixture": Kind(
+        mixture.judge_mixture, mixture_exhibits.mixture_tables, mixture_exhibits.mixture_charts
+    ),
+    "mixture_check": Kind(
+        mixture_check.judge_mixture_check,
+        mixture_exhibits.check_tables,
+        mixture_exhibits.check_charts,
+    ),
     "wrong_traces": Kind(lifts.judge_lifts, lifts.lift_tables),
     "permanence": Kind(
         permanence.judge_permanence,

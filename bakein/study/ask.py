@@ -495,3 +495,91 @@ def permanence(
             "over_refusal": over_refusal,
         }
     )
+
+
+def outcome(metric: str, stage: str, sign: int = 1, less: tuple[str, ...] = ()) -> ConfigDict:
+    """One outcome of a mixture, for `mixture`.
+
+    Args:
+        metric: the evaluation's, or a probe's as "PROBE/VARIANT/METRIC".
+        stage: after which it is measured.
+        sign: 1 where more is better, -1 where less is, 0 for what is shown beside the others.
+        less: (metric, stage) that is subtracted; () for none. So an area less its own level is a
+            slope.
+    """
+    return ConfigDict({"metric": metric, "stage": stage, "sign": sign, "less": tuple(less)})
+
+
+def _ordered(groups: Mapping[str, Any]) -> ConfigDict:
+    """A group that keeps the order of its keys."""
+    return ConfigDict(dict(groups), sort_keys=False)
+
+
+def mixture(
+    text: str,
+    weights: Mapping[str, Mapping[str, float]],
+    outcomes: Mapping[str, ConfigDict],
+    held_out: tuple[str, ...] = (),
+    least: float = 0.0,
+    epsilon: float = 0.1,
+) -> ConfigDict:
+    """A question about mixtures: what do the weights of the sources do to the outcomes?
+
+    Args:
+        text: the question, as the report prints it.
+        weights: arm -> source -> its weight in the arm's mixture; an arm's weights sum to 1.
+        outcomes: name -> `outcome`.
+        held_out: arms that the regression does not see.
+        least: the smallest weight of a source in the proposed mixture.
+        epsilon: share of the variance; a regression that predicts less than it predicts nothing.
+    """
+    return ConfigDict(
+        {
+            "kind": "mixture",
+            "text": text,
+            "weights": _ordered({arm: _ordered(found) for arm, found in weights.items()}),
+            "outcomes": _ordered(outcomes),
+            "held_out": tuple(held_out),
+            "least": least,
+            "epsilon": epsilon,
+        },
+        sort_keys=False,
+    )
+
+
+def mixture_check(
+    text: str,
+    proposed: str,
+    others: tuple[str, ...],
+    outcomes: Mapping[str, ConfigDict],
+    scales: Mapping[str, Mapping[str, float]],
+    predicted: Mapping[str, float],
+    proxies: Mapping[str, Mapping[str, float]],
+    epsilon: float = 0.2,
+) -> ConfigDict:
+    """A question about a proposed mixture: is it better than others that were held out?
+
+    Args:
+        text: the question, as the report prints it.
+        proposed: arm.
+        others: arms, the held-out mixtures.
+        outcomes: name -> `outcome`, those of the search.
+        scales: outcome -> "centre" and "scale" of the search's swarm, the units of the utility.
+        predicted: arm -> utility that the search predicted.
+        proxies: other arm -> outcome or "utility" -> what the search's own models had.
+        epsilon: utility; differences inside ±epsilon count as none.
+    """
+    return ConfigDict(
+        {
+            "kind": "mixture_check",
+            "text": text,
+            "proposed": proposed,
+            "others": tuple(others),
+            "outcomes": _ordered(outcomes),
+            "scales": _ordered({name: ConfigDict(dict(found)) for name, found in scales.items()}),
+            "predicted": _ordered(predicted),
+            "proxies": _ordered({arm: _ordered(found) for arm, found in proxies.items()}),
+            "epsilon": epsilon,
+        },
+        sort_keys=False,
+    )

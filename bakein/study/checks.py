@@ -13,9 +13,12 @@ from bakein.study.questions import (
     ConditionalConfig,
     ContrastConfig,
     JailbreakConfig,
+    MixtureCheckConfig,
+    MixtureConfig,
     PermanenceConfig,
     PersistenceConfig,
     Question,
+    Reading,
     RLSpeedConfig,
     SymmetryConfig,
 )
@@ -75,6 +78,9 @@ def check_study(study: Study) -> None:
         if isinstance(question, _Pair):
             _check_pair(path, question, study)
         _check_places(path, question, study)
+        if isinstance(question, MixtureConfig | MixtureCheckConfig):
+            for reading in question.readings:
+                _check_places(path, reading, study)
         if isinstance(question, SymmetryConfig):
             _check_rates(path, question, study)
         if isinstance(question, CatchUpConfig):
@@ -251,7 +257,7 @@ def _check_pair(path: str, question: _Pair, study: Study) -> None:
     require(f"{path}.treated", question.treated, different, "another arm")
 
 
-def _check_places(path: str, question: ContrastConfig | Question, study: Study) -> None:
+def _check_places(path: str, question: ContrastConfig | Question | Reading, study: Study) -> None:
     places = question.places
     for arm, stage in places:
         if arm not in study.arms:
@@ -310,7 +316,7 @@ def _check_rates(path: str, question: SymmetryConfig, study: Study) -> None:
 
 
 def _check_metric(
-    path: str, metric: str, question: ContrastConfig | Question, study: Study
+    path: str, metric: str, question: ContrastConfig | Question | Reading, study: Study
 ) -> None:
     """PROBE/VARIANT/METRIC, PROBE/slope: measured by a probe; any other, by the evaluation."""
     logits = isinstance(question, PersistenceConfig)
@@ -342,7 +348,7 @@ def _check_metric(
             raise ConfigError(f"{path}: probe {probe} is not made after {stage}, see its stages")
 
 
-def _areas(question: ContrastConfig | Question, study: Study) -> tuple[str, ...]:
+def _areas(question: ContrastConfig | Question | Reading, study: Study) -> tuple[str, ...]:
     """Areas under curves: of pass@k over log₂ k, and of the RL curve where one is drawn."""
     stages = [study.arms[arm][stage] for arm, stage in question.places]
     drawn = all(isinstance(s, RLConfig) and 0 < s.curve_every < s.steps for s in stages)
