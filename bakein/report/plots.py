@@ -25,6 +25,8 @@ from bakein.report.svg import INK, MUTED, RULE, STYLE, arm_colour, arm_marker, t
 from bakein.report.text import level, quantity
 
 Results = dict[str, Any]
+STAGES_ABREAST = 5  # with more, their names stand upright
+LEVELS_SHOWN = 6  # panels of accuracy by level
 LINES = ("dotted", "dashed", "solid", "dashdot")  # by stage, where colour tells the arm
 
 ACCURACY = """Share of sampled answers (T = 1) that are right. Every dot is one seed; the line is
@@ -36,8 +38,10 @@ Inside the grey band (±{epsilon:g}) the arms count as equivalent."""
 RL = """Accuracy on held-out problems while RL runs. Thick: mean over seeds with its {level} band;
 thin: each seed."""
 PASS_AT_K = """Chance that at least one of k samples is right (unbiased estimate), with {level}
-bands. RL that only sharpens lifts the left end; RL that finds new solutions lifts the right."""
-LEVELS = """Mean over seeds at each level of the frozen evaluation, after each stage."""
+bands. RL that only sharpens lifts the left end; RL that finds new solutions lifts the right. Of
+many stages the first, those that questions ask about, and the last."""
+LEVELS = """Mean over seeds at each level of the frozen evaluation; of many stages the first, those
+that questions ask about, and the last."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,10 @@ def _by_stage(results: Results, metric: str, title: str, caption: str) -> Plot |
     rows = [row for row in results["summary"] if row["metric"] == metric]
     if not rows:
         return None
-    figure, axes = one_panel(height=2.8, below=0.28)
     arms = results["arms"]
     stages = [s for s in results["stages"] if any(row["stage"] == s for row in rows)]
+    crowded = len(stages) > STAGES_ABREAST
+    figure, axes = one_panel(height=3.3 if crowded else 2.8, below=0.78 if crowded else 0.28)
     step = 0.78 / len(arms)
     ends = []
     for row in rows:
@@ -95,7 +100,7 @@ def _by_stage(results: Results, metric: str, title: str, caption: str) -> Plot |
         )
         if row["stage"] == stages[-1]:
             ends.append((row["mean"], row["arm"]))
-    axes.set_xticks(range(len(stages)), [short(s) for s in stages])
+    axes.set_xticks(range(len(stages)), [short(s) for s in stages], rotation=90 * crowded)
     axes.set_xlim(-0.5, len(stages) - 0.5)
     rate_axis(axes, metric)
     end_labels(axes, arms, ends)
@@ -191,8 +196,9 @@ def _pass_at_k(results: Results) -> Plot | None:
     curves = _curves(results, "pass@k")
     if not curves:
         return None
+    stages = _shown(results, [c["stage"] for c in curves], len(LINES))
+    curves = [c for c in curves if c["stage"] in stages]
     arms = [arm for arm in results["arms"] if any(c["arm"] == arm for c in curves)]
-    stages = [s for s in results["stages"] if any(c["stage"] == s for c in curves)]
     styles = {stage: LINES[index % len(LINES)] for index, stage in enumerate(stages)}
     panels = grid(len(arms), columns=3, bottom=0.3)
     for arm, axes in zip(arms, panels, strict=True):
@@ -224,7 +230,7 @@ def _pass_at_k(results: Results) -> Plot | None:
 
 def _by_level(results: Results) -> Plot | None:
     rows = [row for row in results["summary"] if row["metric"].startswith("accuracy/")]
-    stages = [s for s in results["stages"] if any(row["stage"] == s for row in rows)]
+    stages = _shown(results, [row["stage"] for row in rows], LEVELS_SHOWN)
     if not stages:
         return None
     panels = grid(len(stages), columns=2, top=0.3)
@@ -256,6 +262,15 @@ def _probes(results: Results) -> list[Plot]:
         _plot(figure, results, f"probe_{index}", f"Probe: {short(probe)}", caption)
         for index, (probe, figure, caption) in enumerate(probe_figures(results))
     ]
+
+
+def _shown(results: Results, measured: list[str], most: int) -> list[str]:
+    """At most so many stages: the first, what questions ask about, and then the last ones."""
+    stages = [stage for stage in results["stages"] if stage in measured]
+    asked = [answer["stage"] for answer in results["answers"].values()]
+    wanted = [*stages[:1], *(stage for stage in asked if stage in stages), *reversed(stages)]
+    kept = list(dict.fromkeys(wanted))[:most]
+    return [stage for stage in stages if stage in kept]
 
 
 def _curves(results: Results, name: str) -> list[dict[str, Any]]:
