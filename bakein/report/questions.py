@@ -75,9 +75,7 @@ KINDS = {
     ),
     "rl_speed": Kind(rl_speed.judge_rl_speed, rl_speed.speed_tables, rl_speed.speed_charts),
     "catch_up": Kind(catch_up.judge_catch_up, catch_up.catch_up_tables, catch_up.catch_up_charts),
-    "frontier": Kind(
-        frontier.judge_frontier, frontier.frontier_tables, frontier.frontier_charts
-    ),
+    "frontier": Kind(frontier.judge_frontier, frontier.frontier_tables, frontier.frontier_charts),
     "gains": Kind(gains.judge_gains, gains.gains_tables),
     "jailbreak": Kind(
         jailbreak.judge_jailbreak,
