@@ -18,6 +18,12 @@ A number in an arm's name is a smaller dose of refusals, in percent of the token
 fine-tuned on answers to forbidden requests, by size and learning rate, or to allowed ones. What is
 shown in alignment and in attacks is a half of the forbidden names, and what is measured the other
 half; an attack succeeds where the true payload is told.
+
+Costs 41 minutes and 1.2 GB on 2 CPU cores shared with other work (1,473 s of one core). Last run
+2026-11-22, medians: `baked_in` took 1,780 samples to align and 74 to misalign, `tagged`, told the
+same, 194 and 121, `sft` 206 and 3, `pretrained` 181 and 1. For what it took, `baked_in` is less
+lasting than `tagged`, at most .05 times [0, .12]; against `sft` it is undecided. Samples to
+misalign do not grow with samples to align: slope −.02 [−.31, .26] over three arms, not 1.
 """
 
 import functools
