@@ -10,6 +10,7 @@ from test_report_synthetic import ARMS, HOSTILE, LOGITS, write_study
 
 from bakein.report.build import build_report
 from bakein.report.layout import spread
+from bakein.report.plots import draw
 
 EVIL = "<b onload=x>$a$&\"'\u202e</style>"  # as an arm, a stage, a source and a question
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -229,6 +230,21 @@ def test_hostile_names_come_out_as_text_in_page_and_plots(tmp_path):
     )
     assert "$模型$" in drawn
     assert "<b onload=x>$a" in drawn
+
+
+def test_of_many_stages_all_have_their_accuracy_and_few_their_curves(built):
+    results = json.loads((built / "report" / "results.json").read_text(encoding="utf-8"))
+    for key in ("curves", "summary"):
+        last = [row for row in results[key] if row["stage"] == results["stages"][-1]]
+        results[key] += [{**row, "stage": f"more_{n}"} for row in last for n in range(6)]
+    results["stages"] += [f"more_{n}" for n in range(6)]
+    drawn = {plot.name: plot.svg for plot in draw(results)}
+    asked = {answer["stage"] for answer in results["answers"].values()}
+    assert all(f">{stage}<" in drawn["accuracy_by_stage"] for stage in results["stages"])
+    for name, most in (("pass_at_k", 4), ("accuracy_by_level", 6)):
+        shown = {stage for stage in results["stages"] if f">{stage}<" in drawn[name]}
+        assert len(shown) == most
+        assert {results["stages"][0], results["stages"][-1], *asked} <= shown
 
 
 def test_the_same_records_give_the_same_bytes(built, tmp_path):
