@@ -213,9 +213,13 @@ def test_an_interrupted_probe_starts_again_and_ends_the_same(run, finished):
                 for path in (run.workdir, finished)
             )
             assert there == before
-    assert (run.workdir / "report" / "results.json").read_bytes() == (
-        finished / "report" / "results.json"
-    ).read_bytes()
+    reports = [
+        json.loads((path / "report" / "results.json").read_text())
+        for path in (run.workdir, finished)
+    ]
+    for results in reports:
+        del results["sharing"]  # its seconds are those of the run
+    assert reports[0] == reports[1]
 
 
 def test_a_dry_run_lists_the_probes(run):
