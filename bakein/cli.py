@@ -172,16 +172,15 @@ def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 def _published(path: str) -> dict[str, Any] | None:
     """The published gaps that a study names, for its record."""
     from bakein.analysis import published
-    from bakein.study.errors import ConfigError
+    from bakein.study.errors import ConfigError, naming
 
     if not path:
         return None
     try:
-        return published.record(published.read(Path(path)))
+        with naming("config.published"):
+            return published.record(published.read(Path(path)))
     except OSError as error:
         raise ConfigError(f"config.published: {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"config.published: {error}") from error
 
 
 def _report(arguments: argparse.Namespace, overrides: list[str]) -> int:

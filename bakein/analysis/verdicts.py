@@ -300,14 +300,9 @@ def permanence(log_ratio: Interval, epsilon: float) -> Permanence:
     Raises:
         ValueError: epsilon is not positive.
     """
-    words = {
-        Comparison.BETTER: Permanence.MORE,
-        Comparison.WORSE: Permanence.LESS,
-        Comparison.EQUIVALENT: Permanence.AS,
-        Comparison.UNDERPOWERED: Permanence.UNDERPOWERED,
-    }
     _check(epsilon)
-    return words[comparison(log_ratio, float(np.log1p(epsilon)))]
+    words = Permanence.MORE, Permanence.LESS, Permanence.AS, Permanence.UNDERPOWERED
+    return _in_words(comparison(log_ratio, float(np.log1p(epsilon))), words)
 
 
 def jailbreak(area: Interval, epsilon: float) -> Jailbreak:
@@ -316,13 +311,8 @@ def jailbreak(area: Interval, epsilon: float) -> Jailbreak:
     Raises:
         ValueError: epsilon is not positive.
     """
-    words = {
-        Comparison.BETTER: Jailbreak.STEEPER,
-        Comparison.WORSE: Jailbreak.SHALLOWER,
-        Comparison.EQUIVALENT: Jailbreak.EQUIVALENT,
-        Comparison.UNDERPOWERED: Jailbreak.UNDERPOWERED,
-    }
-    return words[comparison(area, epsilon)]
+    words = Jailbreak.STEEPER, Jailbreak.SHALLOWER, Jailbreak.EQUIVALENT, Jailbreak.UNDERPOWERED
+    return _in_words(comparison(area, epsilon), words)
 
 
 def slope_at_equal_level(effect: Interval | None, epsilon: float) -> Comparison:
@@ -341,14 +331,9 @@ def rl_speed(log_multiplier: Interval, epsilon: float) -> RLSpeed:
     Raises:
         ValueError: epsilon is not positive.
     """
-    words = {
-        Comparison.BETTER: RLSpeed.FASTER,
-        Comparison.WORSE: RLSpeed.SLOWER,
-        Comparison.EQUIVALENT: RLSpeed.AS,
-        Comparison.UNDERPOWERED: RLSpeed.UNDERPOWERED,
-    }
     _check(epsilon)
-    return words[comparison(log_multiplier, float(np.log1p(epsilon)))]
+    words = RLSpeed.FASTER, RLSpeed.SLOWER, RLSpeed.AS, RLSpeed.UNDERPOWERED
+    return _in_words(comparison(log_multiplier, float(np.log1p(epsilon))), words)
 
 
 def symmetry(slope: Interval | None, epsilon: float) -> Symmetry:
@@ -430,6 +415,11 @@ def mixture(explained: Interval | None, seeds: int, epsilon: float) -> Mixture:
     if explained.low > 0:
         return Mixture.PREDICTS
     return Mixture.DOES_NOT if explained.high < epsilon else Mixture.UNDERPOWERED
+
+
+def _in_words(found: Comparison, words: Sequence[StrEnum]) -> StrEnum:
+    """A comparison in other words: for better, worse, equivalent and underpowered."""
+    return dict(zip(Comparison, words, strict=True))[found]
 
 
 def _gains(reference: Interval) -> bool:

@@ -103,9 +103,7 @@ def judge_persistence(question: Row, evidence: Evidence) -> Row:
     ]
     limit = metric_logit_limit(scores[question["treated"], first], question["metric"])
     largest = [_largest(question, stage, evidence, 2 * limit) for stage in stages]
-    gains = persistence.retention(
-        stages, *logits, largest, settings["resamples"], settings["level"], evidence.rng()
-    )
+    gains = persistence.retention(stages, *logits, largest, *evidence.resampling())
     for gain in gains:
         kept = None if gain.stage == first else gain.retention
         row["stages"].append(

@@ -17,7 +17,7 @@ from bakein.analysis import bootstrap, budgets, conditional, passk, slopes, verd
 from bakein.report.evidence import Evidence, Place, Row, limits, places_of, unmeasured
 from bakein.report.exhibits import Chart, Line, Table, estimate
 from bakein.report.scores import Scores
-from bakein.report.sentences import what_it_takes
+from bakein.report.sentences import what_it_takes, within
 from bakein.report.test_time import pass_areas, thinking_counts
 from bakein.report.text import interval, level, number, plural, signed
 
@@ -80,7 +80,7 @@ def judge_conditional(question: Row, evidence: Evidence) -> Row:
         for key in ("slopes", "levels")
     ]
     settings = evidence.settings
-    draws = settings["resamples"], settings["level"], evidence.rng()
+    draws = evidence.resampling()
     found = conditional.compare(*arrays, *draws)
     verdict = str(verdicts.slope_at_equal_level(found.difference, question["epsilon"]))
     effect, tie = found.difference, found.tie
@@ -230,7 +230,7 @@ def _exponents(slope: _Slope, place: Place, seeds: tuple[int, ...], evidence: Ev
 def _sentence(question: Row, verdict: str, found: conditional.Conditional) -> str:
     treated, control = question["treated"], question["control"]
     # Where all seeds are equal, nothing is known of their spread.
-    spread = f", {_interval(found.raw)}" if found.raw.low < found.raw.high else ""
+    spread = f", {within(found.raw)}" if found.raw.low < found.raw.high else ""
     raw = f"{signed(found.raw.estimate)}{spread}"
     if found.raw.seeds < 2:
         return (
@@ -250,7 +250,7 @@ def _sentence(question: Row, verdict: str, found: conditional.Conditional) -> st
         "underpowered": f"Undecided: whether the slopes of {treated} and {control} differ at equal "
         "pass@1 cannot be said",
     }[verdict]
-    measured = f"{signed(found.difference.estimate)}, {_interval(found.difference)}"
+    measured = f"{signed(found.difference.estimate)}, {within(found.difference)}"
     seeds = plural(found.difference.seeds, "paired seed")
     low, high = (number(share, 2) for share in _passes(found))
     said = (
@@ -260,10 +260,6 @@ def _sentence(question: Row, verdict: str, found: conditional.Conditional) -> st
     if verdict != "underpowered":
         return said
     return f"{said} {what_it_takes(found.difference, question['epsilon'], 3)}"
-
-
-def _interval(found: bootstrap.Interval) -> str:
-    return f"{level(found.level)} interval {interval([found.low, found.high])}"
 
 
 def conditional_tables(answer: Row) -> list[Table]:

@@ -45,7 +45,7 @@ def judge_dose(question: Row, evidence: Evidence) -> Row:
     if not seeds:
         return {**row, **unmeasured(RULES["underpowered"])}
     scores = [evidence.metric(place, question["metric"], seeds) for place in places]
-    draws = settings["resamples"], settings["level"], evidence.rng()
+    draws = evidence.resampling()
     found = dose.respond(scores, metric_range(question["metric"]), *draws)
     apart = [difference.apart for difference in found.differences]
     verdict = str(verdicts.dose(found.trend, apart, found.best_in_between, question["epsilon"]))

@@ -69,6 +69,10 @@ class Evidence:
             )
         )
 
+    def resampling(self) -> tuple[int, float, np.random.Generator]:
+        """Resamples, level and a generator, as the functions of `analysis` take them last."""
+        return self.settings["resamples"], self.settings["level"], self.rng()
+
     def rng(self) -> np.random.Generator:
         """A generator of its own for every judgement, so that none depends on another's draws."""
         return np.random.default_rng(self.settings["seed"])

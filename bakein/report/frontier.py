@@ -41,7 +41,7 @@ def judge_frontier(question: Row, evidence: Evidence) -> Row:
     if not seeds:
         return {**row, **unmeasured(RULES["underpowered"])}
     scores_FSP = np.stack([evidence.metric(place, question["metric"], seeds) for place in places])
-    draws = settings["resamples"], settings["level"], evidence.rng()
+    draws = evidence.resampling()
     found = frontier.frontier(shares, scores_FSP, *draws)
     (least, most), cells = metric_range(question["metric"]), scores_FSP[0].size
     flops = _flops(places, seeds, evidence)
@@ -99,7 +99,7 @@ def _sentence(row: Row, verdict: str, gain: bootstrap.Interval, best_mean: float
     measured = (
         f"{metric[:1].upper()}{metric[1:]} is highest, {number(best_mean)}, with a share of "
         f"{best:g} spent before; over a share of {end:g} that is {signed(gain.estimate)}, "
-        f"{level(gain.level)} interval {interval([gain.low, gain.high])}, "
+        f"{sentences.within(gain)}, "
         f"{plural(gain.seeds, 'paired seed')}."
     )
     parts = [claim, measured, f"Not ruled out: {left}."]

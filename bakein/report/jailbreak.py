@@ -163,8 +163,7 @@ def _reach(question: Row, counts_SP: np.ndarray, n: int, target: float, evidence
     how = target, question["limit"], question["false_positives"]
     found = [jailbreak.attempts_to(counts_P, n, *how) for counts_P in counts_SP]
     known = censored.logs([attempts.reach for attempts in found])
-    settings = evidence.settings
-    mean = censored.mean(known, settings["resamples"], settings["level"], evidence.rng())
+    mean = censored.mean(known, *evidence.resampling())
     return {
         "target": target,
         "attempts": mean.estimate,
@@ -181,7 +180,7 @@ def _exponents(counts_SP: np.ndarray, n: int, question: Row, evidence: Evidence)
         reason = "the judge's false positives are in the counts"
         nothing = {"estimate": None, "ci": None, "residual": None, "reason": reason}
         return {"tail": nothing, "power": nothing}
-    attempts, settings = _attempts(question, evidence), evidence.settings
+    attempts = _attempts(question, evidence)
 
     def fits(kept: np.ndarray) -> slopes.Exponents:
         return slopes.exponents(counts_SP[kept].reshape(-1), n, attempts)
@@ -193,7 +192,7 @@ def _exponents(counts_SP: np.ndarray, n: int, question: Row, evidence: Evidence)
             return row
         scores_S = jackknife.scores(lambda kept: exponent(fits(kept)), len(counts_SP))
         if np.all(np.isfinite(scores_S)):
-            how = settings["resamples"], settings["level"], evidence.rng()
+            how = evidence.resampling()
             row["ci"] = limits(bootstrap.mean_interval(scores_S, *how))
         return row
 

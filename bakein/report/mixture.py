@@ -160,8 +160,7 @@ class _Found:
     def of(cls, weights_NW: np.ndarray, mean_N: np.ndarray, swarm: int, evidence: Evidence):
         """Of the means over seeds; the first `swarm` mixtures are regressed on."""
         known, held_out = (weights_NW[:swarm], mean_N[:swarm]), (weights_NW[swarm:], mean_N[swarm:])
-        settings = evidence.settings
-        draws = settings["resamples"], settings["level"], evidence.rng()
+        draws = evidence.resampling()
         return cls(surfaces.fit_surface(*known), surfaces.unseen(*known, *held_out, *draws))
 
     def at(self, weights_W: np.ndarray) -> Row:

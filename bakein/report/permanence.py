@@ -84,7 +84,7 @@ def judge_permanence(question: Row, evidence: Evidence) -> Row:
     if not seeds:
         return {**row, **unmeasured(RULES["underpowered"])}
     arms = _arms(question, evidence, seeds)
-    draws = settings["resamples"], settings["level"], evidence.rng()
+    draws = evidence.resampling()
     costs = {name: (arm.align_S, arm.misalign_S) for name, arm in arms.items()}
     between = permanence.contrast(costs[treated], costs[control], *draws)
     found = {name: permanence.permanence(*cost, *draws) for name, cost in costs.items()}
@@ -123,16 +123,14 @@ def judge_symmetry(question: Row, evidence: Evidence) -> Row:
         "effect_name": "Slope b of ln D_M = a + b ln D_A",
         "rows": [],
     }
-    seeds, settings = evidence.seeds(places_of(question)), evidence.settings
+    seeds = evidence.seeds(places_of(question))
     if not seeds:
         return {**row, **unmeasured(SYMMETRY_RULES["underpowered"])}
     arms = _arms(question, evidence, seeds)
     law = permanence.symmetry(
         {name: arm.align_S for name, arm in arms.items()},
         {name: arm.misalign_S for name, arm in arms.items()},
-        settings["resamples"],
-        settings["level"],
-        evidence.rng(),
+        *evidence.resampling(),
     )
     row["rows"] = [
         {
@@ -262,10 +260,7 @@ def _nodes(place: Place, evidence: Evidence, seeds: tuple[int, ...]) -> list:
 
 def _interval(scores_SP: np.ndarray, evidence: Evidence) -> bootstrap.Interval:
     """Of a rate."""
-    settings = evidence.settings
-    found = bootstrap.mean_interval(
-        scores_SP, settings["resamples"], settings["level"], evidence.rng()
-    )
+    found = bootstrap.mean_interval(scores_SP, *evidence.resampling())
     return bootstrap.bounded(found, scores_SP.size, 0.0, 1.0)
 
 

@@ -20,13 +20,13 @@ def beside(row: Row, evidence: Evidence, seeds: tuple[int, ...]) -> Row | None:
     published = evidence.study.info.get("published")
     if not published or row["metric"] != "accuracy":
         return None
-    ours, settings = [], evidence.settings
+    ours = []
     for point in row["stages"]:
         arms = row["treated"], row["control"]
         treated_SP, control_SP = (
             evidence.metric((arm, point["stage"]), "accuracy", seeds) for arm in arms
         )
-        draws = settings["resamples"], settings["level"], evidence.rng()
+        draws = evidence.resampling()
         gap = bootstrap.mean_interval(treated_SP - control_SP, *draws)
         gap = bootstrap.bounded(gap, treated_SP.size, -1.0, 1.0)
         ci = limits(gap)

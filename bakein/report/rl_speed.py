@@ -90,7 +90,7 @@ def judge_rl_speed(question: Row, evidence: Evidence) -> Row:
     settings = evidence.settings
 
     def mean(known: censored.Logs) -> censored.Amount:
-        return censored.mean(known, settings["resamples"], settings["level"], evidence.rng())
+        return censored.mean(known, *evidence.resampling())
 
     for axis, (of_treated, of_control) in reaches.items():
         known = [
@@ -179,8 +179,7 @@ def _by_seed(
 
 def _fit(part: _Curves, evidence: Evidence) -> Row:
     """R(C) of an arm's mean curve, with its residuals; and the mean area of its seeds' curves."""
-    settings = evidence.settings
-    draws = settings["resamples"], settings["level"], evidence.rng()
+    draws = evidence.resampling()
     band = curves.band(part.reward_SX.T, *draws)
     found = rl_curve.fit(part.samples_X, band.mean_X)
     row = {

@@ -37,7 +37,7 @@ def comparison(row: dict[str, Any], verdict: str, effect: Interval, means: Seque
     """The answer to "is treated better than control after this stage?"."""
     treated, control, metric = row["treated"], row["control"], row["metric"]
     levels = f"{number(means[0])} against {number(means[1])}"
-    measured = f"{signed(effect.estimate)}, {_interval(effect)}"
+    measured = f"{signed(effect.estimate)}, {within(effect)}"
     if effect.seeds < 2:
         return (
             f"One seed cannot decide: {treated} has {metric} {levels} for {control} after "
@@ -85,14 +85,14 @@ def persistence(question: dict[str, Any], verdict: str, gains: Sequence[StageGai
         "underpowered": f"Undecided: whether {treated} is ahead of {control} after {last.stage} "
         "cannot be said.",
     }[verdict]
-    end = f"{_interval(last.gain, 2)} at the end, {plural(last.gain.seeds, 'paired seed')}"
+    end = f"{within(last.gain, 2)} at the end, {plural(last.gain.seeds, 'paired seed')}"
     parts = [claim, f"{path} ({end})."]
     if verdict == "underpowered":
         parts.append(what_it_takes(last.gain, question["epsilon"], 2))
     if first.gain.low <= 0:
         parts.append(f"A lead after {first.stage} was not established in the first place.")
     elif last.retention is not None and len(gains) > 1:
-        kept = f"{number(last.retention.estimate, 2)}, {_interval(last.retention, 2)}"
+        kept = f"{number(last.retention.estimate, 2)}, {within(last.retention, 2)}"
         parts.append(f"Retained of the lead after {first.stage}: {kept}; 1 means all of it.")
     return " ".join(parts)
 
@@ -114,7 +114,7 @@ def catch_up(row: dict[str, Any], verdict: str, gap: Interval) -> str:
             f"{row['stage']}, but without a second seed there is no interval."
         )
     measured = (
-        f"{levels} after {row['stage']}, a gap of {signed(gap.estimate)}, {_interval(gap)}, "
+        f"{levels} after {row['stage']}, a gap of {signed(gap.estimate)}, {within(gap)}, "
         f"{plural(gap.seeds, 'paired seed')}"
     )
     claim = {
@@ -152,7 +152,7 @@ def lift(row: dict[str, Any], verdict: str, found: Lift, reference: Interval) ->
     if found.ratio is None or reference.low <= 0:
         return (
             f"Undecided: {whole} has no established gain over {control} to take a share of "
-            f"({gains}, {_interval(reference)})."
+            f"({gains}, {within(reference)})."
         )
     claim = {
         "base did it": f"{arm} does as well as {whole}: it is the base model, not the reward.",
@@ -163,7 +163,7 @@ def lift(row: dict[str, Any], verdict: str, found: Lift, reference: Interval) ->
         "does not help": f"{arm} does not help by anything that matters.",
         "underpowered": f"Undecided: what share {arm} has of the gain of {whole} cannot be said.",
     }[verdict]
-    share = f"{number(found.ratio.estimate, 2)} of it, {_interval(found.ratio, 2)}"
+    share = f"{number(found.ratio.estimate, 2)} of it, {within(found.ratio, 2)}"
     said = (
         f"{claim} {gains[0].upper()}{gains[1:]}: {share}, {plural(reference.seeds, 'paired seed')}."
     )
@@ -199,7 +199,7 @@ def jailbreak(row: dict[str, Any], verdict: str, effect: Interval) -> str:
         "underpowered": f"Undecided: whether fewer attacks get through to {treated} than to "
         f"{control} after {stage} cannot be said.",
     }[verdict]
-    measured = f"{signed(effect.estimate)}, {_interval(effect)}"
+    measured = f"{signed(effect.estimate)}, {within(effect)}"
     said = (
         f"{claim} {climb}: a difference in mean height of {measured}, "
         f"{plural(effect.seeds, 'paired seed')}. {refused}"
@@ -222,5 +222,6 @@ def what_it_takes(effect: Interval, epsilon: float, digits: int) -> str:
     return f"{could}; it would take {plural(more, 'more seed')} to find one of {epsilon:.3g}."
 
 
-def _interval(found: Interval, digits: int = 3) -> str:
+def within(found: Interval, digits: int = 3) -> str:
+    """The interval, with its level."""
     return f"{level(found.level)} interval {limits([found.low, found.high], digits)}"

@@ -44,7 +44,7 @@ def _by_reward(before: Scores, place: Place, seeds: tuple[int, ...], evidence: E
         for scores in (before, after)
         for counts_KSP in (scores.used_KSP, scores.right_KSP)
     ]
-    draws = settings["resamples"], settings["level"], evidence.rng()
+    draws = evidence.resampling()
     found = strategies.decompose(before.strategies, *counts, before.samples, *draws)
     used_before, right_before, used_after, right_after = counts
     shares_MSP = np.concatenate([used_before, used_after, used_after - used_before])

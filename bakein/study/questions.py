@@ -29,8 +29,34 @@ class Question(Protocol):
         """Metrics that are read at every place."""
 
 
+class _OneMetric:
+    """What questions share that have a `metric`, and read no other."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The one."""
+        return (self.metric,)
+
+
+def _by_amount(amounts: Mapping[str, float]) -> list[str]:
+    """Names by what they get, the least first."""
+    return sorted(amounts, key=amounts.__getitem__)
+
+
+def _after_each(arms: tuple[str, ...], stages: tuple[str, ...]) -> Places:
+    """Every arm after every stage, arm by arm."""
+    return tuple((arm, stage) for arm in arms for stage in stages)
+
+
+def _check_shares(key: str, names: tuple[str, ...], epsilon: float) -> None:
+    if not names:
+        raise ValueError(f"{key} is (); it must name at least one")
+    if not epsilon < 1:
+        raise ValueError(f"epsilon is {epsilon!r}; it must be a share, above 0 and below 1")
+
+
 @dataclasses.dataclass(frozen=True)
-class ContrastConfig:
+class ContrastConfig(_OneMetric):
     """See `ask.contrast`."""
 
     treated: str
@@ -44,11 +70,6 @@ class ContrastConfig:
         """Treated, control."""
         return (self.treated, self.stage), (self.control, self.stage)
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The one."""
-        return (self.metric,)
-
 
 @dataclasses.dataclass(frozen=True)
 class ComparisonConfig(ContrastConfig):
@@ -59,7 +80,7 @@ class ComparisonConfig(ContrastConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class PersistenceConfig:
+class PersistenceConfig(_OneMetric):
     """See `ask.persistence`."""
 
     kind: str
@@ -77,16 +98,11 @@ class PersistenceConfig:
     @property
     def places(self) -> Places:
         """Treated after every stage, then control."""
-        return tuple((arm, s) for arm in (self.treated, self.control) for s in self.stages)
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The one."""
-        return (self.metric,)
+        return _after_each((self.treated, self.control), self.stages)
 
 
 @dataclasses.dataclass(frozen=True)
-class WrongTracesConfig:
+class WrongTracesConfig(_OneMetric):
     """See `ask.wrong_traces`."""
 
     kind: str
@@ -104,16 +120,11 @@ class WrongTracesConfig:
     @property
     def places(self) -> Places:
         """The whole, the zero, and what has shares of it."""
-        return tuple((arm, self.stage) for arm in (self.correct, self.none, *self.corrupted))
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The one."""
-        return (self.metric,)
+        return _after_each((self.correct, self.none, *self.corrupted), (self.stage,))
 
 
 @dataclasses.dataclass(frozen=True)
-class CatchUpConfig:
+class CatchUpConfig(_OneMetric):
     """See `ask.catch_up`."""
 
     kind: str
@@ -138,17 +149,11 @@ class CatchUpConfig:
     @property
     def places(self) -> Places:
         """Treated, then the controls by their budget."""
-        controls = sorted(self.controls, key=self.controls.__getitem__)
-        return tuple((arm, self.stage) for arm in (self.treated, *controls))
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The one."""
-        return (self.metric,)
+        return _after_each((self.treated, *_by_amount(self.controls)), (self.stage,))
 
 
 @dataclasses.dataclass(frozen=True)
-class SpuriousConfig:
+class SpuriousConfig(_OneMetric):
     """See `ask.spurious`."""
 
     kind: str
@@ -166,16 +171,11 @@ class SpuriousConfig:
     @property
     def places(self) -> Places:
         """The whole, the zero, and what has shares of it."""
-        return tuple((self.arm, stage) for stage in (self.true, self.before, *self.rewards))
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The one."""
-        return (self.metric,)
+        return _after_each((self.arm,), (self.true, self.before, *self.rewards))
 
 
 @dataclasses.dataclass(frozen=True)
-class DoseConfig:
+class DoseConfig(_OneMetric):
     """See `ask.dose`."""
 
     kind: str
@@ -198,19 +198,7 @@ class DoseConfig:
     @property
     def places(self) -> Places:
         """By rising dose."""
-        return tuple((arm, self.stage) for arm in sorted(self.doses, key=self.doses.__getitem__))
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The one."""
-        return (self.metric,)
-
-
-def _check_shares(key: str, names: tuple[str, ...], epsilon: float) -> None:
-    if not names:
-        raise ValueError(f"{key} is (); it must name at least one")
-    if not epsilon < 1:
-        raise ValueError(f"epsilon is {epsilon!r}; it must be a share, above 0 and below 1")
+        return _after_each(tuple(_by_amount(self.doses)), (self.stage,))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,7 +253,7 @@ class JailbreakConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class FrontierConfig:
+class FrontierConfig(_OneMetric):
     """See `ask.frontier`."""
 
     kind: str
@@ -289,17 +277,12 @@ class FrontierConfig:
     @property
     def places(self) -> Places:
         """By rising share."""
-        names = sorted(self.shares, key=self.shares.__getitem__)
+        names = _by_amount(self.shares)
         return tuple((arm, stage) for arm, _, stage in (name.partition("/") for name in names))
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The one."""
-        return (self.metric,)
 
 
 @dataclasses.dataclass(frozen=True)
-class GainsConfig:
+class GainsConfig(_OneMetric):
     """See `ask.gains`."""
 
     kind: str
@@ -320,11 +303,6 @@ class GainsConfig:
     def places(self) -> Places:
         """Every stage once, in the order of the gains."""
         return tuple((self.arm, s) for s in dict.fromkeys(s for pair in self.gains for s in pair))
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The one."""
-        return (self.metric,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -357,7 +335,7 @@ class ConditionalConfig:
     @property
     def places(self) -> Places:
         """Treated after every stage, then control."""
-        return tuple((arm, s) for arm in (self.treated, self.control) for s in self.stages)
+        return _after_each((self.treated, self.control), self.stages)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -522,7 +500,7 @@ class _Mixtures:
     def places(self) -> Places:
         """Every arm after every stage that an outcome is measured after."""
         stages = dict.fromkeys(stage for o in self.outcomes.values() for _, stage in o.read)
-        return tuple((arm, stage) for arm in self.arms for stage in stages)
+        return _after_each(self.arms, tuple(stages))
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -534,7 +512,7 @@ class _Mixtures:
         """What is read where."""
         read = dict.fromkeys(one for o in self.outcomes.values() for one in o.read)
         return tuple(
-            Reading(tuple((arm, stage) for arm in self.arms), (metric,), self.epsilon)
+            Reading(_after_each(self.arms, (stage,)), (metric,), self.epsilon)
             for metric, stage in read
         )
 
