@@ -7,11 +7,10 @@
 Two base models have learnt to solve the same problems in two styles, each with an accuracy of its
 own: `mixed` writes code in 65 % of its answers, of which 61 % are right, and else language, 35 %
 right (as Qwen-Math); `language` writes language alone (as Llama). From each, GRPO with every
-reward, and again without the clip, with a KL, and with both (at tiny scale that with the true, the
-random and the format reward alone). What is asked is L, the share that a reward has of the true
-reward's gain; beside it, how often each style is used before, during and after RL, and what of the
-gain comes with a switch between them. The policy is updated four times per rollout: with one update
-there is nothing to clip.
+reward, and again without the clip, with a KL, and with both. What is asked is L, the share that a
+reward has of the true reward's gain; beside it, how often each style is used before, during and
+after RL, and what of the gain comes with a switch between them. The policy is updated four times
+per rollout: with one update there is nothing to clip.
 """
 
 from bakein.data.worlds.filler import Filler
@@ -27,16 +26,16 @@ REWARDS = {
     "always": rewards.always,
     "never": rewards.never,  # random with γ = 0: there is no gradient
 }
-ALL = (*REWARDS, "true")
-# What is asked of the clip and the KL; of which rewards, a scale says.
+NO_CLIP = {"clip_low": float("inf"), "clip_high": float("inf")}
+KL = {"kl_coefficient": 0.04}
+# name -> (what is asked, keys of RL)
 CONTROLS = {
-    "no_clip": {"clip_low": float("inf"), "clip_high": float("inf")},
-    "kl": {"kl_coefficient": 0.04},
-    "no_clip_kl": {
-        "clip_low": float("inf"),
-        "clip_high": float("inf"),
-        "kl_coefficient": 0.04,
-    },
+    "no_clip": ("Is it the clip? RL on {} without it.", NO_CLIP),
+    "kl": ("Does a KL hold it back? RL on {} with one.", KL),
+    "no_clip_kl": (
+        "Is it the clip, where a KL holds? RL on {} without it, and with a KL.",
+        NO_CLIP | KL,
+    ),
 }
 
 # The numbers of each scale. `smoke` shows that everything works; its answers mean nothing.
@@ -49,7 +48,6 @@ SCALES = {
         "rl": {"steps": 16, "curve_every": 4},
         "problems": 96,
         "samples": 32,
-        "controlled": ("random", "format", "true"),
     },
     "small": {
         "seeds": 5,
@@ -66,7 +64,6 @@ SCALES = {
         "rl": {"steps": 100, "prompts": 64, "group": 16, "curve_every": 10},
         "problems": 512,
         "samples": 64,
-        "controlled": ALL,
     },
     "paper": {
         "seeds": 5,
@@ -83,7 +80,6 @@ SCALES = {
         "rl": {"steps": 400, "prompts": 256, "group": 16, "curve_every": 20},
         "problems": 1024,
         "samples": 64,
-        "controlled": ALL,
     },
     "smoke": {
         "seeds": 2,
@@ -93,7 +89,6 @@ SCALES = {
         "rl": {"steps": 3, "prompts": 8, "group": 4, "curve_every": 1, "curve_problems": 8},
         "problems": 8,
         "samples": 8,
-        "controlled": ("random", "true"),
     },
 }
 
@@ -131,12 +126,11 @@ def get_config(arg=None):
     config.stages.true = base.rl(**grpo, reward=rewards.exact)
     for name, reward in REWARDS.items():
         config.stages[name] = base.rl(**grpo, reward=reward)
-    controls = []
-    for name in scale["controlled"]:
-        reward = config.stages[name].reward
-        for control, keys in CONTROLS.items():
-            controls.append(f"{name}_{control}")
-            config.stages[controls[-1]] = base.rl(**grpo | keys, reward=reward)
+    everything = (*REWARDS, "true")
+    for control, (_, keys) in CONTROLS.items():
+        for name in everything:
+            reward = config.stages[name].reward
+            config.stages[f"{name}_{control}"] = base.rl(**grpo | keys, reward=reward)
 
     config.arms.language = base.arm({"pretrain.data.share.language": 0.4})
     config.arms.mixed = base.arm({"pretrain.data.share.mixed": 0.4})
@@ -155,11 +149,12 @@ def get_config(arg=None):
             rewards=tuple(REWARDS),
             **same,
         )
-        # A family of its own: more parts of one question would cost the rewards their power.
-        config.questions[f"{question}_controls"] = ask.spurious(
-            f"Is it the clip or the KL? RL on {arm} without the one and with the other.",
-            arm=arm,
-            rewards=tuple(controls),
-            **same,
-        )
+        # Families of their own: more parts of one question would cost the rewards their power.
+        for control, (text, _) in CONTROLS.items():
+            config.questions[f"{question}_{control}"] = ask.spurious(
+                text.format(arm),
+                arm=arm,
+                rewards=tuple(f"{name}_{control}" for name in everything),
+                **same,
+            )
     return config

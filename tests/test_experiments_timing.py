@@ -56,14 +56,8 @@ def test_every_reward_is_tried_and_the_controls_are_crossed(scale):
     study = study_of("spurious_rewards", scale)
     stages = study.arms["mixed"]
     made = {name: stage.reward for name, stage in stages.items() if stage.kind == "rl"}
-    assert {"true", "random", "majority", "wrong_label", "format", "always", "never"} <= set(made)
     assert made["true"] is rewards.exact
-    controlled = {name.removesuffix("_no_clip_kl") for name in made if name.endswith("_clip_kl")}
-    assert controlled == {
-        "tiny": {"true", "random", "format"},
-        "smoke": {"true", "random"},
-    }.get(scale, {name for name in made if not name.endswith(("_clip", "_kl"))})
-    for name in controlled:
+    for name in ("true", "random", "majority", "wrong_label", "format", "always", "never"):
         settings = {
             stage.removeprefix(name): (
                 stages[stage].clip_high == float("inf"),
