@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bakein.report import (
-    answers,
+from bakein.report.evidence import Evidence, Row
+from bakein.report.exhibits import Chart, Table
+from bakein.report.judges import (
     catch_up,
+    comparison,
     conditional,
     dose,
     frontier,
@@ -21,8 +23,6 @@ from bakein.report import (
     rl_speed,
     spurious,
 )
-from bakein.report.evidence import Evidence, Row
-from bakein.report.exhibits import Chart, Table
 
 
 def _nothing(_: Row) -> tuple[()]:
@@ -45,9 +45,9 @@ class Kind:
 
 
 KINDS = {
-    "comparison": Kind(answers.judge_comparison),
+    "comparison": Kind(comparison.judge_comparison),
     "dose": Kind(dose.judge_dose, dose.dose_tables, dose.dose_charts),
-    "persistence": Kind(answers.judge_persistence, answers.stage_tables),
+    "persistence": Kind(comparison.judge_persistence, comparison.stage_tables),
     "spurious": Kind(spurious.judge_spurious, spurious.spurious_tables, spurious.spurious_charts),
     "mixture": Kind(
         mixture.judge_mixture, mixture_exhibits.mixture_tables, mixture_exhibits.mixture_charts

@@ -7,7 +7,6 @@ import numpy as np
 
 from bakein.analysis import bootstrap, matching, verdicts
 from bakein.report import questions
-from bakein.report.answers import judge_contrasts
 from bakein.report.curves import (
     add_multipliers,
     area_scores,
@@ -16,6 +15,7 @@ from bakein.report.curves import (
     rl_split,
 )
 from bakein.report.evidence import Evidence
+from bakein.report.judges.comparison import judge_contrasts
 from bakein.report.metrics import metric_range, metric_scores
 from bakein.report.records import Study
 from bakein.report.scores import Scores, collect

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bakein.report.evidence import Row
 from bakein.report.exhibits import Chart, Line, Table, estimate
-from bakein.report.mixture import MORE, UTILITY
+from bakein.report.judges.mixture import MORE, UTILITY
 from bakein.report.text import interval, level, number, probability, signed
 
 

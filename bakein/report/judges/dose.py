@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from bakein.analysis import dose, verdicts
 from bakein.analysis.bootstrap import Interval
 from bakein.analysis.dose import Response
-from bakein.report import sentences
 from bakein.report.evidence import Evidence, Row, limits, places_of, unmeasured
 from bakein.report.exhibits import Chart, Line, Table
+from bakein.report.judges import sentences
 from bakein.report.metrics import metric_range
 from bakein.report.text import interval, level, number, plural, probability, signed
 

@@ -14,7 +14,7 @@ import numpy as np
 from bakein.analysis import bootstrap, strategies
 from bakein.report.evidence import Evidence, Place, Row, limits, places_of
 from bakein.report.exhibits import Chart, Line, Table
-from bakein.report.lifts import judge_lifts, lift_tables
+from bakein.report.judges.lifts import judge_lifts, lift_tables
 from bakein.report.scores import Scores
 from bakein.report.svg import ARM_COLOURS
 from bakein.report.text import interval, level, number, signed

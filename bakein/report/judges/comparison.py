@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bakein.analysis import bootstrap, persistence, verdicts
-from bakein.report import published, sentences
 from bakein.report.evidence import Evidence, Row, limits, unmeasured
 from bakein.report.exhibits import Table
+from bakein.report.judges import published, sentences
 from bakein.report.metrics import metric_logit_limit, metric_logits, metric_range
 from bakein.report.text import interval, level, number, signed
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bakein.analysis import bootstrap, censored, jackknife, jailbreak, slopes, verdicts
-from bakein.report import sentences
 from bakein.report.evidence import Evidence, Place, Row, limits, places_of, unmeasured
+from bakein.report.judges import sentences
 from bakein.report.scores import Scores
 
 # Why a verdict was reached: the rules of analysis.verdicts, one line each.

@@ -11,8 +11,8 @@ import numpy as np
 
 from bakein.analysis import bootstrap, mixtures, surface, verdicts
 from bakein.report.evidence import Evidence, Row, limits, places_of, unmeasured
-from bakein.report.mixture import UTILITY, outcome_scores
-from bakein.report.sentences import COMPARISON_RULES, what_it_takes
+from bakein.report.judges.mixture import UTILITY, outcome_scores
+from bakein.report.judges.sentences import COMPARISON_RULES, what_it_takes
 from bakein.report.text import interval, number, plural, signed
 from bakein.report.text import level as percent
 

@@ -5,9 +5,9 @@ chance of any false claim among them is at most 1 − level. The first one's ver
 """
 
 from bakein.analysis import lifts, verdicts
-from bakein.report import sentences
 from bakein.report.evidence import Evidence, Row, limits, places_of, unmeasured
 from bakein.report.exhibits import Table
+from bakein.report.judges import sentences
 from bakein.report.text import interval, level, number, signed
 
 # Why a verdict was reached: the rules of analysis.verdicts, one line each.

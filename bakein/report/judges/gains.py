@@ -9,10 +9,10 @@ expansion (what k samples did not solve before is solved now).
 from collections.abc import Sequence
 
 from bakein.analysis import bootstrap, verdicts
-from bakein.report import sentences
 from bakein.report.curves import rl_split
 from bakein.report.evidence import Evidence, Row, limits, places_of, unmeasured
 from bakein.report.exhibits import Table, estimate
+from bakein.report.judges import sentences
 from bakein.report.metrics import metric_range
 from bakein.report.text import interval, level, number, plural, signed
 

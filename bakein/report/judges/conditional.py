@@ -16,8 +16,8 @@ import numpy as np
 from bakein.analysis import bootstrap, budgets, conditional, passk, slopes, verdicts
 from bakein.report.evidence import Evidence, Place, Row, limits, places_of, unmeasured
 from bakein.report.exhibits import Chart, Line, Table, estimate
+from bakein.report.judges.sentences import what_it_takes, within
 from bakein.report.scores import Scores
-from bakein.report.sentences import what_it_takes, within
 from bakein.report.test_time import pass_areas, thinking_counts
 from bakein.report.text import interval, level, number, plural, signed
 

@@ -18,8 +18,8 @@ from bakein.analysis.rl_curve import Reach
 from bakein.report.curves import rl_points
 from bakein.report.evidence import Evidence, Place, Row, limits, places_of, unmeasured
 from bakein.report.exhibits import Chart, Line, Table, estimate
+from bakein.report.judges.sentences import what_it_takes
 from bakein.report.records import Study
-from bakein.report.sentences import what_it_takes
 from bakein.report.text import interval, level, number, plural, quantity
 
 # Why a verdict was reached: the rules of analysis.verdicts, one line each.

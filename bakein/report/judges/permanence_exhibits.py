@@ -6,7 +6,7 @@ import numpy as np
 
 from bakein.report.evidence import Row
 from bakein.report.exhibits import Chart, Line, Table, estimate
-from bakein.report.permanence import amount
+from bakein.report.judges.permanence import amount
 from bakein.report.text import interval, level, number, signed
 
 ALIGN = """Share of the forbidden requests that are refused, against the samples of alignment that

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from bakein.analysis import bootstrap, frontier, verdicts
-from bakein.report import sentences
 from bakein.report.evidence import Evidence, Place, Row, limits, places_of, unmeasured
 from bakein.report.exhibits import Chart, Line, Table, estimate
+from bakein.report.judges import sentences
 from bakein.report.metrics import metric_range
 from bakein.report.scores import Scores
 from bakein.report.text import interval, level, number, plural, quantity, signed

@@ -7,9 +7,9 @@ and its exchange rate (metric 10) stand beside it.
 import numpy as np
 
 from bakein.analysis import bootstrap, catch_up, verdicts
-from bakein.report import sentences
 from bakein.report.evidence import Evidence, Row, limits, places_of, unmeasured
 from bakein.report.exhibits import Chart, Line, Table, estimate
+from bakein.report.judges import sentences
 from bakein.report.text import interval, level, number, quantity, signed
 
 

@@ -1,0 +1,1 @@
+"""How each kind of question is judged, and what it shows beside its verdict."""
