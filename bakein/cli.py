@@ -139,6 +139,7 @@ def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     from bakein.analysis.verdicts import RULES
     from bakein.study.config import resolve
     from bakein.study.digest import plain
+    from bakein.study.executors.local import LocalExecutor
     from bakein.study.experiment import load_experiment
     from bakein.study.plan import show_plan
     from bakein.study.progress import say
@@ -165,7 +166,7 @@ def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
             print(f"{len(plan.todo)} of {len(plan.dag.nodes)} stages to run in {workdir.path}")
         else:
             print(f"nothing to run: all {len(plan.dag.nodes)} stages in {workdir.path} are done")
-        run_plan(plan, plain(config.to_dict()), RULES, published)
+        run_plan(plan, plain(config.to_dict()), RULES, published, LocalExecutor)
         return _print_report(workdir.path)
 
 

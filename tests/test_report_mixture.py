@@ -13,7 +13,7 @@ from bakein.report.records import read_study
 from bakein.report.results import assemble
 from bakein.study import ask
 from bakein.study.config import _QUESTIONS, _of_kind
-from bakein.study.runner import plain_fields
+from bakein.study.description import plain_fields
 
 SOURCES = ("traces", "direct", "filler")
 SWARM, HELD_OUT = tuple(f"m{i}" for i in range(9)), ("h0", "h1")

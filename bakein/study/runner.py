@@ -1,37 +1,27 @@
-"""The runner: walks a study's DAG, skips what is finished, resumes what was interrupted."""
+"""The runner: plans a study, skips what is finished, and has the rest walked."""
 
-import concurrent.futures
 import dataclasses
-import functools
-import os
-import platform
-import subprocess
 import threading
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from typing import Any
 
 import jax
 
-import bakein
 from bakein import mesh as mesh_lib
 from bakein.data.documents import ENDLESS
 from bakein.data.prompts import encode_prompts
 from bakein.model import abstract_params
 from bakein.study.dag import Dag, Node, build_dag
-from bakein.study.digest import plain
-from bakein.study.errors import Stopped, naming
+from bakein.study.description import describe_study
+from bakein.study.errors import naming
 from bakein.study.files import write_json
 from bakein.study.materials import Materials, mixture, packing
 from bakein.study.programs import Programs
 from bakein.study.progress import Progress
 from bakein.study.schema import Study, SupervisedConfig
 from bakein.study.shop import Shop, work_of
-from bakein.study.stages import run_node
+from bakein.study.walk import Executor, walk
 from bakein.study.workdir import Workdir
-
-_MOST_WORKERS = 4
-_VERSIONS = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +106,11 @@ def _check_fit(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> N
 
 
 def run_plan(
-    plan: Plan, config: Mapping[str, Any], rules: str, published: Mapping[str, Any] | None
+    plan: Plan,
+    config: Mapping[str, Any],
+    rules: str,
+    published: Mapping[str, Any] | None,
+    executor: Callable[[Shop, Progress], Executor],
 ) -> None:
     """Runs what is not finished and writes study.json, before anything is trained.
 
@@ -125,155 +119,18 @@ def run_plan(
         config: the whole configuration as JSON, for the record.
         rules: how verdicts will be made, for the record.
         published: gaps to be shown beside the study's, for the record; None for none.
+        executor: makes what runs the nodes.
 
     Raises:
         Exception: what stopped a stage; the others were stopped too, and resume next time.
     """
     shop = plan.shop
     shop.materials.tokenizer.save(shop.workdir.path)
-    record = describe_study(plan, config, rules, published)
+    record = describe_study(shop.study, plan.dag, config, rules, published)
     write_json(shop.workdir.path / "study.json", record)
     if plan.todo:
         progress = Progress(sum(work_of(node, shop) for node in plan.todo), len(plan.todo))
         try:
-            _walk(plan, progress)
+            walk(plan.todo, executor(shop, progress))
         finally:
             progress.close()
-
-
-def _workers(plan: Plan) -> int:
-    """How many stages run at a time: programs on a mesh of one CPU device leave cores idle."""
-    if plan.shop.mesh.size > 1 or jax.default_backend() != "cpu":
-        return 1
-    return plan.shop.study.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
-
-
-def _walk(plan: Plan, progress: Progress) -> None:
-    """Runs every node once its parent is finished, several at a time."""
-    workers, stop = _workers(plan), threading.Event()
-    waiting = {node.id: node for node in plan.todo}
-    running: dict[concurrent.futures.Future, str] = {}
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        try:
-            while waiting or running:
-                unfinished = {*waiting, *running.values()}
-                ready = [node for node in waiting.values() if node.parent not in unfinished]
-                for node in ready[: workers - len(running)]:
-                    del waiting[node.id]
-                    running[pool.submit(_run_one, node, plan.shop, progress, stop)] = node.id
-                done, _ = concurrent.futures.wait(
-                    running, return_when=concurrent.futures.FIRST_COMPLETED
-                )
-                for future in done:
-                    del running[future]
-                    future.result()
-        except BaseException as error:
-            stop.set()
-            if isinstance(error, KeyboardInterrupt):
-                plan.shop.warn("interrupted; waiting for the running stages to stop")
-            raise
-
-
-def _run_one(node: Node, shop: Shop, progress: Progress, stop: threading.Event) -> None:
-    work = work_of(node, shop)
-
-    def report(share: float) -> None:
-        if stop.is_set():
-            raise Stopped
-        progress.update(node.id, share * work)
-
-    progress.start(node.id, node.name)
-    try:
-        report(0.0)
-        run_node(node, shop, report)
-    except Stopped:
-        return
-    except Exception as error:
-        error.add_note(f"stage: {node.name} ({node.id})")
-        raise
-    progress.finish(node.id, work)
-
-
-# --- the record -----------------------------------------------------------------------------------
-
-
-def describe_study(
-    plan: Plan, config: Mapping[str, Any], rules: str, published: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """study.json: all that the report needs, fixed before anything is trained."""
-    study, dag = plan.shop.study, plan.dag
-    return {
-        "study": study.name,
-        "config": config,
-        "versions": {
-            "python": platform.python_version(),
-            "bakein": bakein.__version__,
-            **{name: metadata.version(name) for name in _VERSIONS},
-        },
-        "git": _git_commit(),
-        "device": _device(),
-        "seeds": list(study.members),
-        "arms": list(study.arms),
-        "stages": list(study.stages),
-        "nodes": [
-            {
-                "id": id,
-                "kind": dag.nodes[id].kind,
-                "stage": stage,
-                "arm": arm,
-                "seed": seed,
-                "parents": [dag.nodes[id].parent] if dag.nodes[id].parent else [],
-            }
-            for (arm, stage, seed), id in dag.places.items()
-        ],
-        "evals": dag.evals,
-        "probes": {
-            name: {
-                "k": list(probe.k),
-                "nodes": dag.probes[name],
-                **({"budgets": list(probe.doublings)} if probe.doublings else {}),
-            }
-            for name, probe in study.probes.items()
-        },
-        "questions": {
-            name: {**plain_fields(question), "places": [list(place) for place in question.places]}
-            for name, question in study.questions.items()
-        },
-        "contrasts": [
-            {"name": name, "question": "", **plain_fields(contrast)}
-            for name, contrast in study.contrasts.items()
-        ],
-        "k": list(study.evaluation.k),
-        "bootstrap": plain_fields(study.bootstrap),
-        "verdict_rules": rules,
-        "published": published,
-    }
-
-
-def plain_fields(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass as JSON."""
-    return {key: item for key, item in plain(value).items() if key != "class"}
-
-
-def _device() -> str:
-    device = jax.devices()[0]
-    kind = platform.processor() or platform.machine() if device.platform == "cpu" else ""
-    return f"{len(jax.devices())} x {device.device_kind} {kind}".strip()
-
-
-@functools.cache
-def _git_commit() -> str | None:
-    """The commit of the code that runs, with + where it was changed; None outside a checkout."""
-    where = os.path.dirname(bakein.__file__)
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", where, *words], capture_output=True, text=True)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        if not git("ls-files", "__init__.py"):  # installed, perhaps below another's checkout
-            return None
-    except FileNotFoundError:  # no git on this machine
-        return None
-    changed = "+" if git("status", "--porcelain", "--untracked-files=no") else ""
-    return git("rev-parse", "--short=12", "HEAD") + changed

@@ -1,0 +1,1 @@
+"""Executors: what the nodes of a study run in. `bakein.study.walk` says what one is."""

@@ -1,0 +1,95 @@
+"""The executor that is always there: threads of this process."""
+
+import concurrent.futures
+import os
+import threading
+from collections.abc import Collection
+from types import TracebackType
+from typing import Self
+
+import jax
+
+from bakein.study.dag import Node
+from bakein.study.errors import Stopped
+from bakein.study.progress import Progress
+from bakein.study.shop import Shop, work_of
+from bakein.study.stages import run_node
+
+_MOST_WORKERS = 4
+
+
+class LocalExecutor:
+    """Runs nodes in threads; see `Executor`.
+
+    Attributes:
+        slots: how many at a time.
+    """
+
+    def __init__(self, shop: Shop, progress: Progress):
+        """Starts no thread yet.
+
+        Args:
+            shop: what the nodes work with.
+            progress: told how far they are.
+        """
+        self.slots = _slots(shop)
+        self._shop = shop
+        self._progress = progress
+        self._stop = threading.Event()
+        self._pool = concurrent.futures.ThreadPoolExecutor(self.slots)
+
+    def submit(self, node: Node) -> concurrent.futures.Future:
+        """Begins a node."""
+        return self._pool.submit(self._run, node)
+
+    def wait(
+        self, running: Collection[concurrent.futures.Future]
+    ) -> set[concurrent.futures.Future]:
+        """Waits until one of those running is done."""
+        done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+        for future in done:
+            future.result()
+        return done
+
+    def __enter__(self) -> Self:
+        """Nothing to get ready."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Waits for the threads; after an error they stop at their next record."""
+        if kind is not None:
+            self._stop.set()
+        if isinstance(error, KeyboardInterrupt):
+            self._shop.warn("interrupted; waiting for the running stages to stop")
+        self._pool.shutdown()
+
+    def _run(self, node: Node) -> None:
+        work = work_of(node, self._shop)
+
+        def report(share: float) -> None:
+            if self._stop.is_set():
+                raise Stopped
+            self._progress.update(node.id, share * work)
+
+        self._progress.start(node.id, node.name)
+        try:
+            report(0.0)
+            run_node(node, self._shop, report)
+        except Stopped:
+            return
+        except Exception as error:
+            error.add_note(f"stage: {node.name} ({node.id})")
+            raise
+        self._progress.finish(node.id, work)
+
+
+def _slots(shop: Shop) -> int:
+    """Programs on a mesh of one CPU device leave cores idle; others take all there is."""
+    if shop.mesh.size > 1 or jax.default_backend() != "cpu":
+        return 1
+    return shop.study.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
