@@ -19,7 +19,7 @@ from bakein.report.scores import Scores
 from bakein.report.svg import ARM_COLOURS
 from bakein.report.text import interval, level, number, signed
 
-LEAST = 0.01  # of all pairs of samples: rarer switches have no column
+LEAST = 0.01  # of the samples, and of all pairs of them: what is rarer is not shown
 
 
 def judge_spurious(question: Row, evidence: Evidence) -> Row:
@@ -140,11 +140,12 @@ def _share_table(rows: list[Row], before: str) -> Table:
         )
         for row in rows
         for part in row["shares"]
-        if part["before"] or part["after"]
+        if max(part["before"], part["after"]) >= LEAST
     ]
     note = (
         f"Shares of the frozen evaluation's samples, before (after {before}) and after RL with "
-        "each reward; right: of the samples in that strategy."
+        "each reward; right: of the samples in that strategy. Strategies of less than "
+        f"{100 * LEAST:g} % before and after are left out."
     )
     return Table("Strategies before and after", (*head, "Right before", "Right after"), cells, note)
 
