@@ -1,5 +1,6 @@
 """The named algorithms: keys of a study, what tells them apart, and that each of them learns."""
 
+import contextlib
 import dataclasses
 import functools
 
@@ -152,6 +153,7 @@ def test_a_model_climbs_with_dynamic_sampling():
         key=jax.random.key(0),
         seed=0,
         rows=batch_sharding(make_mesh(1, 1, 1, devices=jax.devices()[:1])),
+        part=lambda *_, **__: contextlib.nullcontext(),
     )
     problems = [Problem(prompt, "", (), 1) for prompt in ("abc", "bad", "hie", "fig")]
     stream, tx = PromptStream(problems, config.prompts, seed=0), optax.adam(1e-2)

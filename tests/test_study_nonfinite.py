@@ -3,6 +3,7 @@
 import re
 import shutil
 import threading
+import time
 
 import jax.numpy as jnp
 import pytest
@@ -12,6 +13,7 @@ from bakein.cli import main
 from bakein.train.checkpoints import Checkpoints
 from bakein.train.loop import LoopConfig, NonFinite, Stage, run_loop
 from bakein.train.state import TrainState
+from bakein.train.stopwatch import Stopwatch
 
 
 @pytest.fixture
@@ -73,9 +75,10 @@ def test_the_last_good_checkpoint_is_named(tmp_path):
     state = TrainState(jnp.int32(0), {"kernel": jnp.ones(3)}, {})
     checkpoints, kept = Checkpoints(tmp_path, threading.Lock(), pytest.fail), Kept()
     stage = Stage(advance, lambda *_: [], None, lambda _: None)
+    watch = Stopwatch(time.monotonic, {})
     with pytest.raises(
         NonFinite, match=r"loss is nan at step 5, learning from batch 4; .* step 3 "
     ):
-        run_loop(state, state, stage, LoopConfig(9, 3, 3, 0), checkpoints, kept)
+        run_loop(state, state, stage, LoopConfig(9, 3, 3, 0), checkpoints, kept, watch.part)
     assert checkpoints.steps() == [3]
     assert kept.steps == [3]

@@ -150,7 +150,7 @@ def stage_info(folder):
 
 def without_seconds(value):
     if isinstance(value, dict):
-        return {k: without_seconds(v) for k, v in value.items() if k != "seconds"}
+        return {k: without_seconds(v) for k, v in value.items() if k not in ("seconds", "time")}
     return [without_seconds(v) for v in value] if isinstance(value, list) else value
 
 

@@ -18,6 +18,7 @@ from bakein.rl.rollout import Rollout, SamplerConfig
 from bakein.rl.sampling import completion_texts, sample_completions
 from bakein.rl.stream import PromptStream
 from bakein.train.state import Params
+from bakein.train.stopwatch import Part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Recipe:
         key: typed random key of the stage; rollout i draws with fold_in(key, i).
         seed: of the rewards that draw.
         rows: sharding of rows over the mesh.
+        part: tells a stopwatch when time is spent on `data` (prompts), `sampling` and `grading`.
     """
 
     decoder: Any
@@ -51,6 +53,7 @@ class Recipe:
     key: jax.Array
     seed: int
     rows: jax.sharding.Sharding
+    part: Part
 
 
 class Experience(NamedTuple):
@@ -88,42 +91,46 @@ def gather(recipe: Recipe, stream: PromptStream, params: Params) -> list[Experie
 def draw(recipe: Recipe, stream: PromptStream, params: Params) -> Experience:
     """Draws completions of the next prompts, enters them in the stream's ledger, rewards them."""
     number = stream.rollouts
-    problems_N = next(stream)
-    tokens_NP, segments_NP = encode_prompts(
-        recipe.tokenizer, [problem.prompt for problem in problems_N], recipe.slots
-    )
-    total = len(problems_N) * recipe.group
-    rollout = sample_completions(
-        recipe.decoder,
-        params,
-        tokens_NP,
-        segments_NP,
-        recipe.group,
-        jax.random.fold_in(recipe.key, number),
-        recipe.sampler,
-        rows=total,
-        sharding=recipe.rows,
-    )
-    stream.count(total, int(rollout.length_B.sum()))
-    texts_B = completion_texts(recipe.tokenizer, rollout.tokens_BT, rollout.length_B)
-    groups_N = []
-    for place, problem in enumerate(problems_N):
-        own = slice(place * recipe.group, (place + 1) * recipe.group)
-        groups_N.append(
-            Group(
-                world=recipe.world,
-                problem=problem,
-                texts=tuple(texts_B[own]),
-                lengths=tuple(rollout.length_B[own].tolist()),
-                limit=recipe.sampler.max_new_tokens,
-                rng=np.random.default_rng([recipe.seed, number, place]),
-            )
+    with recipe.part("data"):
+        problems_N = next(stream)
+        tokens_NP, segments_NP = encode_prompts(
+            recipe.tokenizer, [problem.prompt for problem in problems_N], recipe.slots
         )
+    total = len(problems_N) * recipe.group
+    with recipe.part("sampling", compiles=True):
+        rollout = sample_completions(
+            recipe.decoder,
+            params,
+            tokens_NP,
+            segments_NP,
+            recipe.group,
+            jax.random.fold_in(recipe.key, number),
+            recipe.sampler,
+            rows=total,
+            sharding=recipe.rows,
+        )
+    stream.count(total, int(rollout.length_B.sum()))
+    with recipe.part("grading"):
+        texts_B = completion_texts(recipe.tokenizer, rollout.tokens_BT, rollout.length_B)
+        groups_N = []
+        for place, problem in enumerate(problems_N):
+            own = slice(place * recipe.group, (place + 1) * recipe.group)
+            groups_N.append(
+                Group(
+                    world=recipe.world,
+                    problem=problem,
+                    texts=tuple(texts_B[own]),
+                    lengths=tuple(rollout.length_B[own].tolist()),
+                    limit=recipe.sampler.max_new_tokens,
+                    rng=np.random.default_rng([recipe.seed, number, place]),
+                )
+            )
+        rewards_NG = score(recipe.reward, groups_N)
     return Experience(
         np.repeat(tokens_NP, recipe.group, axis=0),
         np.repeat(segments_NP, recipe.group, axis=0),
         rollout,
-        score(recipe.reward, groups_N),
+        rewards_NG,
         tuple(groups_N),
     )
 

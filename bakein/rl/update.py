@@ -72,8 +72,10 @@ def advance(
     advantages_B = recipe.advantage(learnt.rewards_NG).reshape(-1)
     rows = (learnt.tokens_BP, learnt.segments_BP, learnt.rollout, advantages_B)
     state, learner = update(state, reference, *jax.device_put(rows, recipe.rows))
+    with recipe.part("grading"):  # of what the reward did not look at
+        sampled = rates(drawn)
     metrics = {
-        **rates(drawn),
+        **sampled,
         "samples": stream.completions,
         "sampled_tokens": stream.tokens,
         **learner,

@@ -16,10 +16,16 @@ from bakein.study.schema import EvaluationConfig
 from bakein.study.shop import Shop, work_of
 from bakein.study.workdir import StageDir
 from bakein.train.state import Params
+from bakein.train.stopwatch import Part
 
 
 def run_evaluation(
-    node: Node, shop: Shop, folder: StageDir, initial: Params, progress: Callable[[float], None]
+    node: Node,
+    shop: Shop,
+    folder: StageDir,
+    initial: Params,
+    progress: Callable[[float], None],
+    part: Part,
 ) -> dict[str, Any]:
     """Scores `initial`, the parameters of the node's parent; arguments as for `run_supervised`."""
     config: EvaluationConfig = node.config
@@ -29,20 +35,27 @@ def run_evaluation(
     shared = (shop.decoder, initial, shop.materials.tokenizer)
     problems = shop.materials.test_problems("config.evaluation", config)
     world = shop.study.worlds[config.world]
-    result = evaluate(*shared, world, problems, key, config.sampling, sharding=rows)
+    with part("evaluation"):
+        result = evaluate(*shared, world, problems, key, config.sampling, sharding=rows)
     progress(0.9)
     records = list(result.records)
     if config.recall:
         facts = shop.materials.facts(config)
         world = shop.study.worlds[config.recall]
-        records += recall_facts(*shared, world, facts, key, config.sampling, sharding=rows)
+        with part("evaluation"):
+            records += recall_facts(*shared, world, facts, key, config.sampling, sharding=rows)
     folder.write_lines("records.jsonl", records)
     folder.write_lines("samples.jsonl", result.samples)
     return {"steps": 0, "ledger": {}, "flops": work_of(node, shop)}
 
 
 def run_probe(
-    node: Node, shop: Shop, folder: StageDir, initial: Params, progress: Callable[[float], None]
+    node: Node,
+    shop: Shop,
+    folder: StageDir,
+    initial: Params,
+    progress: Callable[[float], None],
+    part: Part,
 ) -> dict[str, Any]:
     """Scores `initial` under every variant of a probe; arguments as for `run_supervised`."""
     config: ProbeConfig = node.config
@@ -56,13 +69,14 @@ def run_probe(
     records, samples = [], []
     for index, variant in enumerate(config.variants):
         progress(index / len(config.variants))
-        if isinstance(config, BudgetProbe):
-            result = evaluate_budget(*shared, config.thinking, variant, sharding=rows)
-        elif isinstance(config, AttackProbe):
-            attack = shop.materials.attack(node.probe, variant, config.attempts)
-            result = evaluate_attack(*shared, *attack, sharding=rows)
-        else:
-            result = evaluate(*shared, sharding=rows)
+        with part("evaluation"):
+            if isinstance(config, BudgetProbe):
+                result = evaluate_budget(*shared, config.thinking, variant, sharding=rows)
+            elif isinstance(config, AttackProbe):
+                attack = shop.materials.attack(node.probe, variant, config.attempts)
+                result = evaluate_attack(*shared, *attack, sharding=rows)
+            else:
+                result = evaluate(*shared, sharding=rows)
         records += [{"variant": variant, **record} for record in result.records]
         samples += [{"variant": variant, **sample} for sample in result.samples]
     folder.write_lines("records.jsonl", records)

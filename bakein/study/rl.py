@@ -21,10 +21,16 @@ from bakein.study.workdir import StageDir
 from bakein.train.loop import LoopConfig, Stage, run_loop
 from bakein.train.optimizer import make_optimizer
 from bakein.train.state import Params, TrainState, abstract_of, new_state, state_shardings
+from bakein.train.stopwatch import Part
 
 
 def run_rl(
-    node: Node, shop: Shop, folder: StageDir, initial: Params, progress: Callable[[float], None]
+    node: Node,
+    shop: Shop,
+    folder: StageDir,
+    initial: Params,
+    progress: Callable[[float], None],
+    part: Part,
 ) -> dict[str, Any]:
     """Trains for the given number of steps; arguments and result as for `run_supervised`."""
     config: RLConfig = node.config
@@ -67,6 +73,7 @@ def run_rl(
         key=shop.key(node, "rollouts"),
         seed=seed_of(*names, "rewards"),
         rows=rows,
+        part=part,
     )
     held_out = shop.materials.curve_problems(config) if config.curve_every else []
     parts = math.prod(shop.mesh.shape[axis] for axis in mesh_lib.BATCH_AXES)
@@ -122,6 +129,7 @@ def run_rl(
         LoopConfig(config.steps, config.log_every, config.save_every, config.curve_every),
         shop.checkpoints(node.id),
         folder.records,
+        part,
     )
     return {
         "steps": config.steps,

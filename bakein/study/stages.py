@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable
+from typing import Any
 
 from bakein.model import count_params
 from bakein.study.dag import Node
@@ -14,6 +15,7 @@ from bakein.study.shop import Shop
 from bakein.study.supervised import run_supervised
 from bakein.train.checkpoints import NoUsableCheckpoint
 from bakein.train.state import Params
+from bakein.train.stopwatch import Stopwatch
 
 _RUN = {"supervised": run_supervised, "rl": run_rl, "eval": run_evaluation, "probe": run_probe}
 
@@ -35,6 +37,7 @@ def run_node(node: Node, shop: Shop, progress: Callable[[float], None]) -> None:
     """
     folder = shop.folder(node.id)
     folder.create()
+    watch = Stopwatch(time.monotonic, folder.info().get("time", {}))
     begun = {
         "id": node.id,
         "kind": node.kind,
@@ -45,21 +48,24 @@ def run_node(node: Node, shop: Shop, progress: Callable[[float], None]) -> None:
         "fingerprint": node.fingerprint,
         "params": count_params(shop.decoder.config),
     }
-    folder.write_info({**begun, "status": "running"})
-    started = time.monotonic()
+
+    def write(status: str, **more: Any) -> None:
+        # Over all sessions but those that were killed: they took their clocks with them.
+        spent = watch.seconds()
+        seconds = round(sum(spent.values()), 3)
+        folder.write_info({**begun, "status": status, **more, "time": spent, "seconds": seconds})
+
+    write("running")
     try:
         with contextlib.closing(folder.records):
             initial = _initial_params(node, shop, progress)
-            result = _RUN[node.kind](node, shop, folder, initial, progress)
-    except Stopped:
-        raise
+            result = _RUN[node.kind](node, shop, folder, initial, progress, watch.part)
     except Exception as error:
+        broken = {} if isinstance(error, Stopped) else {"reason": str(error)}
         with contextlib.suppress(OSError):  # the disk may be full
-            folder.write_info({**begun, "status": "failed", "reason": str(error)})
+            write("failed" if broken else "running", **broken)
         raise
-    # Of this session: a killed one took its clock with it.
-    seconds = round(time.monotonic() - started, 3)
-    folder.write_info({**begun, "status": "finished", **result, "seconds": seconds})
+    write("finished", **result)
 
 
 def _initial_params(node: Node, shop: Shop, progress: Callable[[float], None]) -> Params:

@@ -20,10 +20,16 @@ from bakein.train.loop import LoopConfig, Stage, run_loop
 from bakein.train.optimizer import make_optimizer, make_schedule
 from bakein.train.state import Params, TrainState, abstract_of, new_state, state_shardings
 from bakein.train.step import make_train_step
+from bakein.train.stopwatch import Part
 
 
 def run_supervised(
-    node: Node, shop: Shop, folder: StageDir, initial: Params, progress: Callable[[float], None]
+    node: Node,
+    shop: Shop,
+    folder: StageDir,
+    initial: Params,
+    progress: Callable[[float], None],
+    part: Part,
 ) -> dict[str, Any]:
     """Trains to the end of the token budget; arguments and errors as for `run_node`.
 
@@ -33,6 +39,7 @@ def run_supervised(
         folder: where it writes.
         initial: the parameters that it starts from; donated.
         progress: told the share that is done.
+        part: tells the stage's stopwatch what the time is spent on.
 
     Returns:
         What stage.json says of the finished stage.
@@ -65,13 +72,14 @@ def run_supervised(
     start, train_step = shop.programs.get(key, programs)
 
     def advance(_: int, state: TrainState):
-        before = batches.get_state()
-        batch = next(batches)
-        after = batches.get_state()
-        global_batch = {
-            name: jax.make_array_from_process_local_data(rows, array)
-            for name, array in batch.items()
-        }
+        with part("data"):
+            before = batches.get_state()
+            batch = next(batches)
+            after = batches.get_state()
+            global_batch = {
+                name: jax.make_array_from_process_local_data(rows, array)
+                for name, array in batch.items()
+            }
         state, metrics = train_step(state, global_batch)
         tokens = total_tokens(add_ledgers(after["shards"].values()))
         return state, {**metrics, "tokens": tokens}, lambda: describe(before, after)
@@ -84,6 +92,7 @@ def run_supervised(
         LoopConfig(steps, config.log_every, config.save_every, observe_every=0),
         shop.checkpoints(node.id),
         folder.records,
+        part,
     )
     per_token = flops_per_token(shop.decoder.config, config.length / 2)
     return {

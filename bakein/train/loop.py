@@ -13,6 +13,7 @@ import jax
 
 from bakein.train.checkpoints import Checkpoints
 from bakein.train.state import TrainState
+from bakein.train.stopwatch import Part
 
 Record = dict[str, Any]
 
@@ -74,6 +75,7 @@ def run_loop(
     config: LoopConfig,
     checkpoints: Checkpoints,
     records: Records,
+    part: Part,
 ) -> TrainState:
     """Runs a stage to its end, from its newest checkpoint if there is one.
 
@@ -84,6 +86,10 @@ def run_loop(
         config: how long, and how often.
         checkpoints: where the state goes.
         records: where the metrics go.
+        part: tells a stopwatch what the time is spent on: `compute` is handing over an update and
+            waiting for its metrics; `checkpoint`, `evaluation` (observing) and `records` are what
+            they say; the rest is told by `stage`. Of a session, the first update and the first
+            observation are `compile`.
 
     Returns:
         The state after `config.steps` updates.
@@ -95,37 +101,46 @@ def run_loop(
     start = 0
     if restored is None:
         records.keep_until(-1)
-        records.append(_observation(stage, config, 0, state))
+        observed = _observation(stage, config, 0, state, part)
+        with part("records"):
+            records.append(observed)
     else:
         start, state = restored
         records.keep_until(start)
     pending = []
     for made in range(start + 1, config.steps + 1):
-        state, metrics, context = stage.advance(made - 1, state)
+        with part("compute", compiles=True):
+            state, metrics, context = stage.advance(made - 1, state)
         pending.append((made, metrics, context))
         saving = made % config.save_every == 0 or made == config.steps
-        observed = _observation(stage, config, made, state)
+        observed = _observation(stage, config, made, state, part)
         if saving or observed or made % config.log_every == 0:
-            _flush(pending, config, checkpoints, records)
-            records.append(observed)
+            with part("compute"):
+                lines = _fetch(pending, config, checkpoints)
+            with part("records"):
+                records.append(lines + observed)
             pending = []
             if saving:
-                checkpoints.save(made, state, stage.data)
+                with part("checkpoint"):
+                    checkpoints.save(made, state, stage.data)
             stage.progress(made)
     return state
 
 
-def _observation(stage: Stage, config: LoopConfig, made: int, state: TrainState) -> list[Record]:
+def _observation(
+    stage: Stage, config: LoopConfig, made: int, state: TrainState, part: Part
+) -> list[Record]:
     """What there is to observe after `made` updates."""
     if not config.observe_every:
         return []
     if made % config.observe_every and made != config.steps:
         return []
-    return stage.observe(made, state)
+    with part("evaluation", compiles=True):
+        return stage.observe(made, state)
 
 
-def _flush(pending, config: LoopConfig, checkpoints: Checkpoints, records: Records) -> None:
-    """Fetches the pending metrics in one transfer, checks every one, writes each `log_every`th."""
+def _fetch(pending, config: LoopConfig, checkpoints: Checkpoints) -> list[Record]:
+    """Fetches the pending metrics in one transfer, checks every one, returns each `log_every`th."""
     fetched = jax.device_get([metrics for _, metrics, _ in pending])
     lines = []
     for (made, _, context), metrics in zip(pending, fetched, strict=True):
@@ -140,4 +155,4 @@ def _flush(pending, config: LoopConfig, checkpoints: Checkpoints, records: Recor
             )
         if made % config.log_every == 0 or made == config.steps:
             lines.append({"step": made, **line})
-    records.append(lines)
+    return lines
