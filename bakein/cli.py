@@ -138,6 +138,7 @@ def _keep_freed_memory() -> None:
 def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     from bakein.analysis.verdicts import RULES
     from bakein.study.config import resolve
+    from bakein.study.description import describe_study
     from bakein.study.digest import plain
     from bakein.study.executors.local import LocalExecutor
     from bakein.study.experiment import load_experiment
@@ -156,17 +157,19 @@ def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     if arguments.dry_run:
         print(show_plan(make_plan(study, workdir, warn)))
         return 0
-    with workdir.open(study.name):
-        plan = make_plan(study, workdir, warn)
-        for folder in arguments.reuse:
-            before = len(plan.todo)
-            plan = reuse(plan, Workdir(folder))
-            print(f"{before - len(plan.todo)} stages taken over from {folder}")
-        if plan.todo:
-            print(f"{len(plan.todo)} of {len(plan.dag.nodes)} stages to run in {workdir.path}")
-        else:
-            print(f"nothing to run: all {len(plan.dag.nodes)} stages in {workdir.path} are done")
-        run_plan(plan, plain(config.to_dict()), RULES, published, LocalExecutor)
+    workdir.prepare(study.name)
+    plan = make_plan(study, workdir, warn)
+    for folder in arguments.reuse:
+        before = len(plan.todo)
+        plan = reuse(plan, Workdir(folder))
+        print(f"{before - len(plan.todo)} stages taken over from {folder}")
+    if plan.todo:
+        print(f"{len(plan.todo)} of {len(plan.dag.nodes)} stages to run in {workdir.path}")
+    else:
+        print(f"nothing to run: all {len(plan.dag.nodes)} stages in {workdir.path} are done")
+    record = describe_study(study, plan.dag, plain(config.to_dict()), RULES, published)
+    with workdir.open(record, plan.shop.materials.tokenizer.save):
+        run_plan(plan, LocalExecutor)
         return _print_report(workdir.path)
 
 

@@ -616,6 +616,9 @@ COMMANDS = {
     "a work directory below a file": (
         ("run", FILE, "--workdir", f"{FILE}/x"), r"work directory .*: Not a directory; give another"
     ),
+    "a work directory in a bucket": (
+        ("run", FILE, "--workdir", "gs://bucket/x"), r"gs:/bucket/x: must be a folder .* no locks"
+    ),
     "a work directory that nobody can write": (
         ("run", FILE, "--workdir", "/proc/x"), r"work directory /proc/x: .*; give another"
     ),
@@ -651,9 +654,12 @@ def test_no_work_directory_to_reuse(fails, tmp_path):
 
 
 def test_a_work_directory_in_use(workdir, fails):
-    with Workdir(workdir).open("tiny"):
-        assert "is in use by another process" in fails("run", FILE, "--workdir", workdir)
-    assert main(["run", FILE, "--workdir", str(workdir)]) == 0
+    record = json.loads((workdir / "study.json").read_text())
+    with Workdir(workdir).open(record, lambda path: None):
+        line = fails("run", FILE, "--workdir", workdir, "--config.seeds=1")
+        assert line.startswith(f"bakein: work directory {workdir} is in use by another process, ")
+        assert line.endswith("what it runs differs in config.seeds, seeds, nodes and 6 more")
+        assert main(["run", FILE, "--workdir", str(workdir)]) == 0
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "\xff"])

@@ -35,15 +35,10 @@ class Progress:
             leave=False,
         )
 
-    def start(self, id: str, name: str) -> None:
-        """A node begins."""
+    def update(self, id: str, name: str, work: float) -> None:
+        """A node that is running has done `work` FLOPs of its own."""
         with self._lock:
             self._running[id] = name
-            self._draw()
-
-    def update(self, id: str, work: float) -> None:
-        """A node has done `work` FLOPs of its own."""
-        with self._lock:
             self._work[id] = work
             self._draw()
 

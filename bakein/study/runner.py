@@ -2,8 +2,7 @@
 
 import dataclasses
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import jax
 
@@ -12,9 +11,7 @@ from bakein.data.documents import ENDLESS
 from bakein.data.prompts import encode_prompts
 from bakein.model import abstract_params
 from bakein.study.dag import Dag, Node, build_dag
-from bakein.study.description import describe_study
 from bakein.study.errors import naming
-from bakein.study.files import write_json
 from bakein.study.materials import Materials, mixture, packing
 from bakein.study.programs import Programs
 from bakein.study.progress import Progress
@@ -22,6 +19,8 @@ from bakein.study.schema import Study, SupervisedConfig
 from bakein.study.shop import Shop, work_of
 from bakein.study.walk import Executor, walk
 from bakein.study.workdir import Workdir
+
+_PATIENCE = 1.0  # seconds between two looks at a stage that another process runs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,32 +104,21 @@ def _check_fit(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> N
                     encode_prompts(materials.tokenizer, prompts, stage.prompt_length)
 
 
-def run_plan(
-    plan: Plan,
-    config: Mapping[str, Any],
-    rules: str,
-    published: Mapping[str, Any] | None,
-    executor: Callable[[Shop, Progress], Executor],
-) -> None:
-    """Runs what is not finished and writes study.json, before anything is trained.
+def run_plan(plan: Plan, executor: Callable[[Shop, Progress], Executor]) -> None:
+    """Runs what is not finished.
 
     Args:
         plan: from `make_plan`; its work directory is open.
-        config: the whole configuration as JSON, for the record.
-        rules: how verdicts will be made, for the record.
-        published: gaps to be shown beside the study's, for the record; None for none.
         executor: makes what runs the nodes.
 
     Raises:
         Exception: what stopped a stage; the others were stopped too, and resume next time.
     """
+    if not plan.todo:
+        return
     shop = plan.shop
-    shop.materials.tokenizer.save(shop.workdir.path)
-    record = describe_study(shop.study, plan.dag, config, rules, published)
-    write_json(shop.workdir.path / "study.json", record)
-    if plan.todo:
-        progress = Progress(sum(work_of(node, shop) for node in plan.todo), len(plan.todo))
-        try:
-            walk(plan.todo, executor(shop, progress))
-        finally:
-            progress.close()
+    progress = Progress(sum(work_of(node, shop) for node in plan.todo), len(plan.todo))
+    try:
+        walk(plan.todo, executor(shop, progress), shop.warn, _PATIENCE)
+    finally:
+        progress.close()

@@ -75,8 +75,14 @@ class Shop:
         return self.programs.get("init", program)(self.key(node, "init"))
 
     def load_params(self, id: str) -> Params | None:
-        """The parameters that a finished node ended with; None if its checkpoint is damaged."""
-        steps = self.folder(id).info()["steps"]
+        """The parameters that a node ended with; None if it is not whole.
+
+        Its checkpoint is damaged, or another process, which found it so, is mending it.
+        """
+        info = self.folder(id).info()
+        if info.get("status") != "finished":
+            return None
+        steps = info["steps"]
         return self.checkpoints(id).load_params(steps, params_on(self.decoder, self.mesh))
 
 

@@ -20,8 +20,30 @@ from bakein.train.stopwatch import Stopwatch
 _RUN = {"supervised": run_supervised, "rl": run_rl, "eval": run_evaluation, "probe": run_probe}
 
 
+def run_claimed(node: Node, shop: Shop, progress: Callable[[float], None]) -> bool:
+    """Runs a node, unless another process does; arguments and errors as for `run_node`.
+
+    Returns:
+        Whether the node is finished; False where another process is at it.
+    """
+    with shop.workdir.claim(node.id) as claimed:
+        if not claimed:
+            return False
+        if shop.folder(node.id).finished:  # by another process, since this one looked
+            return True
+        try:
+            progress(0.0)
+            run_node(node, shop, progress)
+        except Stopped:
+            raise
+        except Exception as error:
+            error.add_note(f"stage: {node.name} ({node.id})")
+            raise
+    return True
+
+
 def run_node(node: Node, shop: Shop, progress: Callable[[float], None]) -> None:
-    """Runs a node to its end, or from where it was interrupted.
+    """Runs a node to its end, or from where it was interrupted; its claim is held.
 
     Args:
         node: what to run; its parent is finished.
@@ -79,7 +101,9 @@ def _initial_params(node: Node, shop: Shop, progress: Callable[[float], None]) -
     with shop.mending:
         params = shop.load_params(node.parent)
         if params is None:
-            run_node(shop.dag.nodes[node.parent], shop, lambda _: progress(0.0))
+            # Another process may be mending it: then it is whole when the claim is free.
+            with shop.workdir.claim(node.parent, wait=True):
+                run_node(shop.dag.nodes[node.parent], shop, lambda _: progress(0.0))
             params = shop.load_params(node.parent)
     if params is None:
         raise NoUsableCheckpoint(

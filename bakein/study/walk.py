@@ -1,7 +1,8 @@
 """The walk over a DAG: what is ready, what is running, and the stop at the first failure."""
 
 import contextlib
-from collections.abc import Collection, Hashable, Iterable, Sequence
+import time
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Protocol
 
 from bakein.study.dag import Node
@@ -17,32 +18,56 @@ class Executor(contextlib.AbstractContextManager, Protocol):
     def submit(self, node: Node) -> Hashable:
         """Begins a node whose parent is finished; returns what stands for it in `wait`."""
 
-    def wait(self, running: Collection[Hashable]) -> Iterable[Hashable]:
-        """Waits until one of those running is done; returns all that are.
+    def wait(self, running: Collection[Hashable], timeout: float | None) -> Mapping[Hashable, bool]:
+        """Waits until one of those running is done, or `timeout` seconds are over.
+
+        Returns:
+            All that are done, and whether they are finished; False where another process runs them.
 
         Raises:
             Exception: what stopped one of them.
         """
 
 
-def walk(todo: Sequence[Node], executor: Executor) -> None:
+def walk(
+    todo: Sequence[Node], executor: Executor, warn: Callable[[str], None], patience: float
+) -> None:
     """Runs every node once its parent is finished, as many at a time as the executor has slots.
+
+    A node that another process runs is asked for again later, and its children wait for it.
 
     Args:
         todo: nodes that are not finished; a parent that is not among them is finished.
         executor: what runs them.
+        warn: told, once, that there is nothing to do but to wait for other processes.
+        patience: seconds until a node that another process runs is asked for again.
 
     Raises:
         Exception: what stopped a node; the others were stopped too.
     """
     waiting = {node.id: node for node in todo}
-    running: dict[Hashable, str] = {}
+    running: dict[Hashable, Node] = {}
+    again: dict[str, float] = {}  # when to ask for a node again
+    warned = False
     with executor:
         while waiting or running:
-            unfinished = {*waiting, *running.values()}
+            now = time.monotonic()
+            unfinished = {*waiting, *(node.id for node in running.values())}
             ready = [node for node in waiting.values() if node.parent not in unfinished]
-            for node in ready[: executor.slots - len(running)]:
-                running[executor.submit(node)] = node.id
+            due = [node for node in ready if again.get(node.id, now) <= now]
+            for node in due[: executor.slots - len(running)]:
+                running[executor.submit(node)] = node
                 del waiting[node.id]
-            for handle in executor.wait(running):
-                del running[handle]
+            held = [again[id] for id in waiting if again.get(id, now) > now]
+            timeout = min(held) - now if held else None
+            if not running:
+                if not warned:
+                    warn("all stages that are left wait for those that other processes run")
+                    warned = True
+                time.sleep(timeout)
+                continue
+            for handle, finished in executor.wait(running, timeout).items():
+                node = running.pop(handle)
+                if not finished:
+                    waiting[node.id] = node
+                    again[node.id] = time.monotonic() + patience

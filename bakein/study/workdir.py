@@ -1,14 +1,20 @@
-"""The work directory: where everything of a run stands, held by one process at a time."""
+"""The work directory: where everything of a run stands, and who works on what in it.
+
+Processes that run the same study may share it, on one machine or on several that see it over NFS.
+Each stage is claimed by the one that runs it; study.json is fixed while any of them is at work.
+"""
 
 import contextlib
 import fcntl
+import json
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from bakein.study.errors import WorkdirError
 from bakein.study.files import json_lines, read_json, write_json, write_text
+from bakein.study.locks import lock_file, locked, take
 from bakein.study.records import Records
 
 
@@ -58,12 +64,50 @@ class Workdir:
     """
 
     def __init__(self, path: str | pathlib.Path):
-        """Names the folder; `open` makes and locks it."""
+        """Names the folder; `prepare` makes it."""
         self.path = pathlib.Path(path)
+        self._claims = self.path / ".claims"
 
     def stage(self, id: str, name: str) -> StageDir:
         """The folder of a node; `name` is what TensorBoard calls it."""
         return StageDir(self.path / "stages" / id, self.path / "tensorboard" / name)
+
+    def prepare(self, study: str) -> None:
+        """Makes the folder if need be.
+
+        Args:
+            study: name of the study that it must belong to.
+
+        Raises:
+            WorkdirError: it cannot be written, belongs to another study, or is no folder.
+        """
+        if self.path.parts[:1] and self.path.parts[0].endswith(":"):  # Path makes gs://x gs:/x
+            raise WorkdirError(
+                f"work directory {self.path}: must be a folder of a file system; object stores "
+                "have no locks, and no files to append to"
+            )
+        try:
+            for folder in (self.path / "stages", self._claims):
+                folder.mkdir(parents=True, exist_ok=True)
+            lock_file(self.path / ".lock").close()
+        except OSError as error:
+            raise WorkdirError(
+                f"work directory {self.path}: {error.strerror or error}; give another --workdir"
+            ) from error
+        path = self.path / "study.json"
+        owner = read_json(path).get("study") if path.exists() else study
+        if owner != study:
+            raise WorkdirError(
+                f"work directory {self.path} belongs to study {owner!r}, not {study!r}; "
+                "give another --workdir"
+            )
+
+    def claim(self, id: str, *, wait: bool = False) -> contextlib.AbstractContextManager[bool]:
+        """Claims a node; as for `locked`. Only who holds the claim writes into the node's folder.
+
+        The operating system drops the claim with the process, however that ends.
+        """
+        return locked(self._claims / id, wait=wait)
 
     def take_over(self, other: "Workdir", ids: Iterable[str]) -> None:
         """Copies finished stages of another work directory: equal ids are equal stages.
@@ -80,48 +124,47 @@ class Workdir:
         if other.path.samefile(self.path):
             raise WorkdirError(f"--reuse {other.path}: is the work directory itself")
         for id in ids:
-            theirs, ours = other.path / "stages" / id, self.path / "stages" / id
-            if ours.exists() or not StageDir(theirs, theirs).finished:
-                continue
-            draft = ours.with_name(f".{id}")  # a stage is there whole or not at all
-            shutil.rmtree(draft, ignore_errors=True)
-            shutil.copytree(theirs, draft)
-            draft.rename(ours)
+            with self.claim(id) as claimed:
+                theirs, ours = other.path / "stages" / id, self.path / "stages" / id
+                if not claimed or ours.exists() or not StageDir(theirs, theirs).finished:
+                    continue
+                draft = ours.with_name(f".{id}")  # a stage is there whole or not at all
+                shutil.rmtree(draft, ignore_errors=True)
+                shutil.copytree(theirs, draft)
+                draft.rename(ours)
 
     @contextlib.contextmanager
-    def open(self, study: str) -> Iterator[None]:
-        """Makes the folder if need be and holds it against a second process.
-
-        The operating system drops the lock with the process, however that ends.
+    def open(self, record: dict[str, Any], save: Callable[[pathlib.Path], None]) -> Iterator[None]:
+        """Writes study.json, and holds it against runs of anything else.
 
         Args:
-            study: name of the study that it must belong to.
+            record: what study.json is to say.
+            save: writes what else belongs to the record into the folder.
 
         Raises:
-            WorkdirError: it cannot be written, is in use, or belongs to another study.
+            WorkdirError: another process is at work here, and its study.json says something else.
         """
-        try:
-            (self.path / "stages").mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("w")
-        except OSError as error:
-            raise WorkdirError(
-                f"work directory {self.path}: {error.strerror or error}; give another --workdir"
-            ) from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+        path = self.path / "study.json"
+        with lock_file(self.path / ".lock") as lock:
+            if take(lock, fcntl.LOCK_EX, wait=False):  # nobody else is at work
+                save(self.path)
+                write_json(path, record)
+            # Not atomic: another may have come first, and is done writing when this has its turn.
+            take(lock, fcntl.LOCK_SH, wait=True)
+            differing = _differences(read_json(path), json.loads(json.dumps(record)))
+            if differing:
+                more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
                 raise WorkdirError(
-                    f"work directory {self.path} is in use by another process"
-                ) from error
-            self._check_owner(study)
+                    f"work directory {self.path} is in use by another process, and what it runs "
+                    f"differs in {', '.join(differing[:3])}{more}"
+                )
             yield
 
-    def _check_owner(self, study: str) -> None:
-        path = self.path / "study.json"
-        owner = read_json(path).get("study") if path.exists() else study
-        if owner != study:
-            raise WorkdirError(
-                f"work directory {self.path} belongs to study {owner!r}, not {study!r}; "
-                "give another --workdir"
-            )
+
+def _differences(left: Any, right: Any, path: str = "") -> list[str]:
+    """Where two JSON values differ, as dotted paths."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        keys = [*left, *(key for key in right if key not in left)]
+        inner = [_differences(left.get(k), right.get(k), f"{path}.{k}".lstrip(".")) for k in keys]
+        return [found for part in inner for found in part]
+    return [] if left == right else [path]

@@ -13,7 +13,7 @@ from bakein.study.dag import Node
 from bakein.study.errors import Stopped
 from bakein.study.progress import Progress
 from bakein.study.shop import Shop, work_of
-from bakein.study.stages import run_node
+from bakein.study.stages import run_claimed
 
 _MOST_WORKERS = 4
 
@@ -43,13 +43,12 @@ class LocalExecutor:
         return self._pool.submit(self._run, node)
 
     def wait(
-        self, running: Collection[concurrent.futures.Future]
-    ) -> set[concurrent.futures.Future]:
-        """Waits until one of those running is done."""
-        done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-        for future in done:
-            future.result()
-        return done
+        self, running: Collection[concurrent.futures.Future], timeout: float | None
+    ) -> dict[concurrent.futures.Future, bool]:
+        """Waits until one of those running is done, or the time is over."""
+        first = concurrent.futures.FIRST_COMPLETED
+        done, _ = concurrent.futures.wait(running, timeout, return_when=first)
+        return {future: future.result() for future in done}
 
     def __enter__(self) -> Self:
         """Nothing to get ready."""
@@ -68,24 +67,21 @@ class LocalExecutor:
             self._shop.warn("interrupted; waiting for the running stages to stop")
         self._pool.shutdown()
 
-    def _run(self, node: Node) -> None:
+    def _run(self, node: Node) -> bool:
         work = work_of(node, self._shop)
 
         def report(share: float) -> None:
             if self._stop.is_set():
                 raise Stopped
-            self._progress.update(node.id, share * work)
+            self._progress.update(node.id, node.name, share * work)
 
-        self._progress.start(node.id, node.name)
         try:
-            report(0.0)
-            run_node(node, self._shop, report)
+            finished = run_claimed(node, self._shop, report)
         except Stopped:
-            return
-        except Exception as error:
-            error.add_note(f"stage: {node.name} ({node.id})")
-            raise
-        self._progress.finish(node.id, work)
+            return False
+        if finished:
+            self._progress.finish(node.id, work)
+        return finished
 
 
 def _slots(shop: Shop) -> int:
