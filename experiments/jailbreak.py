@@ -25,6 +25,7 @@ from bakein.study import ask, base
 # The numbers of each scale, beside those of alignment_permanence.
 SCALES = {
     "tiny": {
+        "seeds": 10,
         "turns": 8,
         "pretrain": {"tokens": 500_000, "batch": 6, "length": 136},
         "rl": {"steps": 20},
@@ -34,6 +35,7 @@ SCALES = {
         "shots": (0, 1, 2, 3, 4),
     },
     "small": {
+        "seeds": 5,
         "turns": 64,
         "pretrain": {"tokens": 100_000_000, "batch": 32, "length": 1088},
         "rl": {"steps": 100, "prompts": 64, "group": 16},
@@ -43,6 +45,7 @@ SCALES = {
         "shots": (0, 1, 2, 4, 8, 16, 32),
     },
     "paper": {
+        "seeds": 5,
         "turns": 256,
         "pretrain": {"tokens": 2_000_000_000, "batch": 64, "length": 4352},
         "rl": {"steps": 400, "prompts": 256, "group": 16},
@@ -52,6 +55,7 @@ SCALES = {
         "shots": (0, 1, 2, 4, 8, 16, 32, 64, 128),
     },
     "smoke": {
+        "seeds": 2,
         "turns": 8,
         "pretrain": {"tokens": 10_000, "batch": 6, "length": 136},
         "rl": {"steps": 2, "prompts": 8, "group": 4},
@@ -76,7 +80,7 @@ def get_config(arg=None):
     scale = base.scale(arg or "tiny", SCALES)
     # Member 100 chose the recipe: with dialogues of 16 turns it did not learn to answer.
     config = alignment_permanence(arg)
-    config.name = "jailbreak"
+    config.name, config.seeds = "jailbreak", scale["seeds"]
     tuned = [name for name in config.stages if name.startswith("benign_")]
     config.stages.benign = config.stages[tuned[-1]]  # the largest
     for name in [name for name in config.stages if name not in STAGES]:
