@@ -9,6 +9,7 @@ from test_report_synthetic import write_json, write_lines, write_study
 
 from bakein.analysis import jailbreak, slopes
 from bakein.report.build import build_report
+from bakein.report.judges.jailbreak_exhibits import jailbreak_tables
 from bakein.report.records import read_study
 from bakein.report.results import assemble
 from bakein.study import ask
@@ -179,6 +180,34 @@ def test_the_many_shot_law_is_found_and_shown(tmp_path):
     page = (workdir / "report" / "index.html").read_text()
     assert "Many-shot law" in page
     assert "Many-shot after sft" in page
+
+
+def test_curves_without_a_law_are_counted():
+    reason = "no better than a constant"
+    none = dict.fromkeys(("exponent", "scale", "floor", "residual")) | {"reason": reason}
+    law = {"exponent": 0.5, "scale": 1.0, "floor": 2.0, "residual": 0.01, "reason": ""}
+    fits = {part: {"estimate": None, "ci": None, "residual": None, "reason": part} for part in "ab"}
+    row = question() | {"many_shot": "many_shot", "differences": [], "attempts": KS, "level": 0.95}
+
+    def tables(many_shot):
+        curves = [
+            {
+                **dict.fromkeys(("over_refusal", "over_refusal_ci", "area")),
+                **{"arm": f"arm{i}", "stage": "sft", "samples": N, "many_shot_fit": fit},
+                **{"asr": [0.0, 0.0], "asr_ci": [None, None], "reach": []},
+                "fits": {"tail": fits["a"], "power": fits["b"]},
+            }
+            for i, fit in enumerate(many_shot)
+        ]
+        _, _, exponents, laws = jailbreak_tables(row | {"curves": curves})
+        return exponents, laws.rows
+
+    exponents, laws = tables([none, law, none])
+    assert laws[0][0] == "arm1 after sft"
+    assert laws[1] == ("further 2 curves", "–", "–", "–", "–", reason)
+    assert exponents.rows[0][1:] == ("–", "–", "–", "–")
+    assert exponents.note.endswith("–: a. –: b.")
+    assert [cells[0] for cells in tables([none, none])[1]] == ["all 2 curves"]
 
 
 def test_attempts_that_never_get_through_are_bounds(tmp_path):

@@ -61,29 +61,36 @@ def _difference_table(answer: Row) -> Table:
 
 def _exponent_table(answer: Row) -> Table:
     head = ("Arm", "Tail exponent α", "Misfit", "Power exponent b", "Misfit")
-    rows = []
+    rows, reasons = [], {}
     for curve in answer["curves"]:
         cells = []
         for fit in (curve["fits"]["tail"], curve["fits"]["power"]):
-            known = fit["estimate"] is not None
-            cells.append(estimate(fit["estimate"], fit["ci"], 2) if known else fit["reason"])
-            cells.append(number(fit["residual"]))
+            cells += [estimate(fit["estimate"], fit["ci"], 2), number(fit["residual"])]
+            if fit["estimate"] is None:
+                reasons[fit["reason"]] = True
         rows.append((_name(curve), *cells))
     note = (
         "α: 1 − ASR(N) ≈ c·N^(−α), from the counts by a beta-binomial fit; b: −ln ASR(N) = "
         "a·N^(−b), by least squares; of all seeds, with intervals over seeds. Misfit: the largest "
         "residual, in ASR and in nats. An exponent is to be read beside ASR(1)."
     )
+    note += "".join(f" –: {reason}." for reason in reasons)
     return Table("Exponents", head, rows, note)
 
 
 def _many_shot_table(answer: Row) -> Table:
     head = ("Arm", "Exponent α", "Scale C", "Floor K", "Misfit", "Fit")
-    rows = []
+    rows, without = [], {}
     for curve in answer["curves"]:
         fit = curve["many_shot_fit"]
+        if fit["reason"]:
+            without[fit["reason"]] = without.get(fit["reason"], 0) + 1
+            continue
         numbers = [number(fit[key], 2) for key in ("exponent", "scale", "floor", "residual")]
-        rows.append((_name(curve), *numbers, fit["reason"] or "identified"))
+        rows.append((_name(curve), *numbers, "identified"))
+    for reason, count in without.items():
+        others = "all" if count == len(answer["curves"]) else "further"
+        rows.append((f"{others} {plural(count, 'curve')}", *["–"] * 4, reason))
     note = "NLL(n) = C·n^(−α) + K of the answer that is sought, after n ≥ 1 examples, in nats."
     return Table("Many-shot law", head, rows, note)
 
