@@ -122,7 +122,7 @@ SCALES = {
             "d_ff": 2048,
             "dtype": "bfloat16",
             "scan_layers": True,
-            "remat": True,
+            "remat": "full",
         },
         "mesh": {"fsdp": 8},
         "pretrain": {

@@ -19,7 +19,7 @@ from bakein.model import Decoder, Llama3Scaling, ModelConfig, abstract_params, p
 def families(**changes) -> dict[str, ModelConfig]:
     """Every family's preset, shrunk to where each of its options still matters."""
     small = {"vocab_size": 19, "d_model": 16, "layers": 3, "head_dim": 6, "d_ff": 20}
-    small |= {"dtype": "float32", "scan_layers": False, "remat": False, **changes}
+    small |= {"dtype": "float32", "scan_layers": False, "remat": "none", **changes}
     grouped = {"heads": 4, "kv_heads": 2}
 
     def shrink(preset, **sizes):

@@ -4,6 +4,8 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from bakein.model.remat import POLICIES
+
 # Each closed set of words is written once; the error messages print it.
 _QK_NORMS = ("none", "head", "projection")
 _ACTIVATIONS = ("silu", "gelu")
@@ -77,7 +79,7 @@ class ModelConfig:
     # Computation: changes speed and memory, not the function
     dtype: str  # of activations; parameters and logits are always float32
     scan_layers: bool  # one stacked layer, compiled once, instead of `layers` copies
-    remat: bool  # recompute each layer in the backward pass instead of storing it
+    remat: str  # what each layer's backward pass computes anew: "none", ... see `model.remat`
 
     def __post_init__(self):
         """Checks every value on its own, then together."""
@@ -91,6 +93,7 @@ class ModelConfig:
         _require(self.qk_norm in _QK_NORMS, "qk_norm", self, f"one of {_QK_NORMS}")
         _require(self.activation in _ACTIVATIONS, "activation", self, f"one of {_ACTIVATIONS}")
         _require(self.dtype in _DTYPES, "dtype", self, f"one of {_DTYPES}")
+        _require(self.remat in POLICIES, "remat", self, f"one of {tuple(POLICIES)}")
         _require(
             self.heads % self.kv_heads == 0, "kv_heads", self, f"a divisor of heads ({self.heads})"
         )

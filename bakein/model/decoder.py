@@ -11,6 +11,7 @@ from bakein.model.attention import Attention, View, attention_mask
 from bakein.model.cache import Cache, place_tokens
 from bakein.model.config import ModelConfig
 from bakein.model.layers import Embed, GatedMLP, RMSNorm, Unembed, softcap
+from bakein.model.remat import POLICIES
 from bakein.model.rope import frequencies, rotation
 
 
@@ -95,7 +96,10 @@ class Decoder(nn.Module):
         embed = Embed(c.vocab_size, c.d_model, c.compute_dtype, name="embed")
         rows = None if self.is_initializing() else self.rows  # one row is enough for `init`
         carry = (_constrain(embed(tokens_BL) * c.embed_scale, rows), cache)
-        block = nn.remat(Block, prevent_cse=not c.scan_layers) if c.remat else Block
+        block = Block
+        if c.remat != "none":
+            # In a scan nothing is merged with its copy anyway, and the barriers would cost.
+            block = nn.remat(Block, prevent_cse=not c.scan_layers, policy=POLICIES[c.remat])
         if c.scan_layers:
             layers = nn.scan(
                 block,

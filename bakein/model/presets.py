@@ -39,7 +39,7 @@ def tiny(vocab_size: int) -> ModelConfig:
         activation="silu",
         dtype="float32",
         scan_layers=False,
-        remat=False,
+        remat="none",
     )
 
 
@@ -159,5 +159,5 @@ _GEMMA = {
 
 def _at_scale(**family) -> ModelConfig:
     # What `family` does not say is as in `tiny`; billions of parameters want these three.
-    computation = {"dtype": "bfloat16", "scan_layers": True, "remat": True}
+    computation = {"dtype": "bfloat16", "scan_layers": True, "remat": "full"}
     return dataclasses.replace(tiny(vocab_size=1), **computation, **family)
