@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from bakein.model import Decoder, presets
-from bakein.train.losses import next_token_loss
+from bakein.train.losses import next_token_loss, token_scores
 from bakein.train.optimizer import OptimizerConfig, make_optimizer, make_schedule
 from bakein.train.state import init_params, new_state
 from bakein.train.step import make_train_step
@@ -70,7 +70,8 @@ def test_loss_is_the_masked_sum_of_numpy():
     targets, mask = rng.integers(0, 7, (3, 5)), rng.integers(0, 2, (3, 5)).astype(np.float32)
     log_z = np.log(np.exp(logits.astype(np.float64)).sum(-1))
     nll = log_z - np.take_along_axis(logits, targets[..., None], -1)[..., 0]
-    sums = next_token_loss(jnp.array(logits), jnp.array(targets), jnp.array(mask), 0.5)
+    scores = token_scores(jnp.array(logits), jnp.array(targets))
+    sums = next_token_loss(scores, jnp.array(mask), 0.5)
     np.testing.assert_allclose(sums["cross_entropy"], (nll * mask).sum(), rtol=1e-5)
     np.testing.assert_allclose(sums["loss"], ((nll + 0.5 * log_z**2) * mask).sum(), rtol=1e-5)
     assert sums["correct"] == ((logits.argmax(-1) == targets) * mask).sum()

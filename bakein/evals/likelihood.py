@@ -13,6 +13,7 @@ import numpy as np
 
 from bakein.data.prompts import pad_rows
 from bakein.data.tokenizers import EOS, Tokenizer
+from bakein.model import score_positions
 from bakein.rl.rollout import prefill, token_logprobs
 from bakein.rl.sampling import in_calls
 
@@ -41,8 +42,11 @@ def completion_logprobs(
     cache, token_B, last_B = prefill(decoder, params, tokens_BP, segments_BP, columns)
     read_BC = jnp.concatenate([token_B[:, None], completion_BC[:, :-1]], axis=1)
     positions_BC = last_B[:, None] + jnp.arange(columns)
-    logits_BCV, _ = decoder.apply({"params": params}, read_BC, positions_BC, mask_BC, cache)
-    return jnp.sum(token_logprobs(logits_BCV, completion_BC) * mask_BC, axis=1)
+    inputs = read_BC, positions_BC, mask_BC
+    logprobs_BC = score_positions(
+        decoder, params, *inputs, token_logprobs, completion_BC, cache=cache
+    )
+    return jnp.sum(logprobs_BC * mask_BC, axis=1)
 
 
 def completion_nll(

@@ -4,6 +4,7 @@ from bakein.model.cache import Cache, init_cache
 from bakein.model.config import LinearScaling, Llama3Scaling, ModelConfig
 from bakein.model.costs import abstract_params, count_params, flops_per_token
 from bakein.model.decoder import Decoder
+from bakein.model.scoring import score_positions
 
 __all__ = [
     "Cache",
@@ -15,4 +16,5 @@ __all__ = [
     "count_params",
     "flops_per_token",
     "init_cache",
+    "score_positions",
 ]

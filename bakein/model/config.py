@@ -80,6 +80,7 @@ class ModelConfig:
     dtype: str  # of activations; parameters and logits are always float32
     scan_layers: bool  # one stacked layer, compiled once, instead of `layers` copies
     remat: str  # what each layer's backward pass computes anew: "none", ... see `model.remat`
+    logits_chunk: int  # positions whose logits a loss makes at a time; 0: all at once
 
     def __post_init__(self):
         """Checks every value on its own, then together."""
@@ -94,6 +95,7 @@ class ModelConfig:
         _require(self.activation in _ACTIVATIONS, "activation", self, f"one of {_ACTIVATIONS}")
         _require(self.dtype in _DTYPES, "dtype", self, f"one of {_DTYPES}")
         _require(self.remat in POLICIES, "remat", self, f"one of {tuple(POLICIES)}")
+        _require(self.logits_chunk >= 0, "logits_chunk", self, "at least 0")
         _require(
             self.heads % self.kv_heads == 0, "kv_heads", self, f"a divisor of heads ({self.heads})"
         )

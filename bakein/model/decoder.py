@@ -59,7 +59,13 @@ class Decoder(nn.Module):
     config: ModelConfig
     rows: jax.sharding.Sharding | None = None
 
-    @nn.compact
+    def setup(self):
+        """Makes the token embedding, and the unembedding where it is not the same."""
+        c = self.config
+        self.embed = Embed(c.vocab_size, c.d_model, c.compute_dtype)
+        if not c.tied_embeddings:
+            self.unembed = Unembed(c.vocab_size)
+
     def __call__(
         self,
         tokens_BL: jax.Array,
@@ -80,6 +86,28 @@ class Decoder(nn.Module):
         Returns:
           float32 logits [B, L, V]; with a cache, the logits and the cache after this call.
         """
+        x_BLD, cache = self.hidden(tokens_BL, positions_BL, segments_BL, cache)
+        logits_BLV = self.logits(x_BLD)
+        return logits_BLV if cache is None else (logits_BLV, cache)
+
+    def logits(self, x_BLD: jax.Array) -> jax.Array:
+        """Scores the vocabulary at every position: hidden states to float32 logits [B, L, V]."""
+        c = self.config
+        unembed = self.embed.attend if c.tied_embeddings else self.unembed
+        return softcap(unembed(x_BLD), c.logit_softcap)
+
+    @nn.compact
+    def hidden(
+        self,
+        tokens_BL: jax.Array,
+        positions_BL: jax.Array,
+        segments_BL: jax.Array,
+        cache: Cache | None,
+    ) -> tuple[jax.Array, Cache | None]:
+        """The hidden states that `logits` scores, [B, L, D], and the cache after this call.
+
+        Arguments as for the whole decoder.
+        """
         c = self.config
         key_positions, key_segments = positions_BL, segments_BL
         if cache is not None:
@@ -93,9 +121,8 @@ class Decoder(nn.Module):
         global_view = view(c.rope_theta, c.rope_scaling, None)
         local_view = view(c.local_rope_theta, None, c.window)
 
-        embed = Embed(c.vocab_size, c.d_model, c.compute_dtype, name="embed")
         rows = None if self.is_initializing() else self.rows  # one row is enough for `init`
-        carry = (_constrain(embed(tokens_BL) * c.embed_scale, rows), cache)
+        carry = (_constrain(self.embed(tokens_BL) * c.embed_scale, rows), cache)
         block = Block
         if c.remat != "none":
             # In a scan nothing is merged with its copy anyway, and the barriers would cost.
@@ -119,14 +146,9 @@ class Decoder(nn.Module):
         x_BLD, cache = carry
 
         x_BLD = RMSNorm(("embed",), c.norm_eps, c.norm_offset, name="final_norm")(x_BLD)
-        if c.tied_embeddings:
-            logits_BLV = embed.attend(x_BLD)
-        else:
-            logits_BLV = Unembed(c.vocab_size, name="unembed")(x_BLD)
-        logits_BLV = softcap(logits_BLV, c.logit_softcap)
-        if cache is None:
-            return logits_BLV
-        return logits_BLV, cache.replace(index=cache.index + tokens_BL.shape[1])
+        if cache is not None:
+            cache = cache.replace(index=cache.index + tokens_BL.shape[1])
+        return x_BLD, cache
 
 
 def _constrain(x_BLD: jax.Array, rows: jax.sharding.Sharding | None) -> jax.Array:

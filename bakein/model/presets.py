@@ -40,6 +40,7 @@ def tiny(vocab_size: int) -> ModelConfig:
         dtype="float32",
         scan_layers=False,
         remat="none",
+        logits_chunk=0,
     )
 
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from bakein.model import score_positions
 from bakein.rl import losses
 from bakein.rl.aggregation import Aggregation, Sum, aggregate, check_aggregation, weighted_sum
 from bakein.rl.rollout import token_logprobs
@@ -91,10 +92,12 @@ def learner_logprobs(decoder: Any, params: Any, batch: Batch, temperature: float
     Returns:
         float32 [B, L]; outside the mask they mean nothing.
     """
-    logits_BLV = decoder.apply(
-        {"params": params}, batch["tokens"], batch["positions"], batch["segments"]
-    )
-    return token_logprobs(logits_BLV / temperature, batch["targets"])
+
+    def logprobs(logits_BCV, targets_BC):
+        return token_logprobs(logits_BCV / temperature, targets_BC)
+
+    inputs = batch["tokens"], batch["positions"], batch["segments"]
+    return score_positions(decoder, params, *inputs, logprobs, batch["targets"])
 
 
 def policy_sums(

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bakein.train.losses import next_token_loss
+from bakein.model import score_positions
+from bakein.train.losses import next_token_loss, token_scores
 from bakein.train.state import Params, TrainState
 
 Batch = dict[str, jax.Array]
@@ -88,10 +89,9 @@ def make_train_step(
     """
 
     def sums_of(params: Params, batch: Batch):
-        logits_BLV = decoder.apply(
-            {"params": params}, batch["tokens"], batch["positions"], batch["segments"]
-        )
-        sums = next_token_loss(logits_BLV, batch["targets"], batch["mask"], z_loss)
+        inputs = batch["tokens"], batch["positions"], batch["segments"]
+        scores = score_positions(decoder, params, *inputs, token_scores, batch["targets"])
+        sums = next_token_loss(scores, batch["mask"], z_loss)
         return sums["loss"], sums
 
     def train_step(state: TrainState, batch: Batch):
