@@ -1,4 +1,4 @@
-"""The front door: `bakein run`, `report`, `data`.
+"""The front door: `bakein run`, `report`, `plan`, `data`.
 
 A user's mistake ends with exit code 2 and one line on standard error; a stage that broke down with
 exit code 1 and one line; a programmer's mistake with its traceback.
@@ -6,12 +6,15 @@ exit code 1 and one line; a programmer's mistake with its traceback.
 
 import argparse
 import ctypes
+import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+from bakein.plan.libtpu import hush
 
 # Imports that start jax stand inside the functions: `_prepare_jax` must come before them, and
 # `--help` should not wait for them.
@@ -34,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments, rest = _parser().parse_known_args(argv)
     except _UsageError as error:
         return _fail(error, 2)
-    _prepare_jax()
+    _prepare_jax(getattr(arguments, "topology", ""))
     from bakein.data.errors import DataError
     from bakein.report.records import RecordError
     from bakein.study.errors import ConfigError
@@ -61,6 +64,22 @@ def _fail(error: BaseException, code: int) -> int:
     where = "".join(f" [{note}]" for note in notes)
     print(f"bakein: {' '.join(text.split())}{where}", file=sys.stderr)
     return code
+
+
+_PLAN_HELP = """\
+topologies:
+  v4:2x2x1  v5e:4x4  v5p:8x8x4  v6e:16x16  tpu7x:4x4x4    chips along each axis of a slice
+  2xv5e:16x16    two slices; the mesh's `data` goes between them, e.g. --config.mesh.data=2
+  cpu:8          this machine's processor as 8 devices
+  local          the devices of this machine
+TPUs need no TPU, only its compiler: pip install 'bakein[tpu]'.
+
+Every key can be overridden, as with `bakein run`:
+  bakein plan experiments/front_loading.py:paper --topology v6e:16x16 \\
+      --config.mesh.tensor=4 --config.stages.pretrain.accumulation=4
+
+All of it is an estimate, and the table says how it is made. A study that does not fit is an answer
+(exit code 0), and says by how much; a study or topology that is wrong is not (2)."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,6 +116,31 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("workdir", type=Path, help="of a study, or a directory of such: runs/")
     report.set_defaults(command=_report)
 
+    plan = commands.add_parser(
+        "plan",
+        help="what a study needs and costs on a machine that need not be there",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Compiles every program of a study for a machine, without the machine and\n"
+        "without allocating anything, and prints memory, time at the roofline and price.",
+        epilog=_PLAN_HELP,
+        allow_abbrev=False,
+    )
+    plan.add_argument("experiment", help="FILE.py or FILE.py:ARG")
+    plan.add_argument(
+        "--topology", required=True, help="v5p:8x8x4, 2xv5e:16x16 (two slices), cpu:8, or local"
+    )
+    plan.add_argument("--price", type=float, help="US dollars of a chip-hour; default: list price")
+    plan.add_argument(
+        "--search",
+        action="store_true",
+        help="try meshes, micro-batches and recomputing for the longest training stage",
+    )
+    plan.add_argument("--json", action="store_true", help="print JSON: bytes, seconds, FLOPs")
+    plan.add_argument(
+        "--require-fit", action="store_true", help="exit with code 1 where it does not fit"
+    )
+    plan.set_defaults(command=_plan)
+
     data = commands.add_parser(
         "data",
         help="write a source's documents as a TFDS data set (ArrayRecord)",
@@ -110,13 +154,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _prepare_jax() -> None:
-    """Settings that jax reads once, when it starts."""
+def _prepare_jax(topology: str) -> None:
+    """Settings that jax reads once, when it starts; `topology` is that of a plan, or ""."""
+    hush()
+    if topology and topology != "local":
+        os.environ["JAX_PLATFORMS"] = "cpu"  # planning takes nobody's GPU
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_cpu_multi_thread_eigen" not in flags:
         # Small programs gain little from threads inside a matrix product. With one thread each,
         # several stages run side by side, and the numbers do not depend on the number of cores.
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    kind, _, count = topology.partition(":")
+    if kind == "cpu" and count.isdecimal() and "device_count" not in os.environ["XLA_FLAGS"]:
+        os.environ["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={count}"
     # Orbax logs an error, with its traceback, in each of its threads, and raises it besides.
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -140,9 +190,9 @@ def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     from bakein.study.config import resolve
     from bakein.study.description import describe_study
     from bakein.study.digest import plain
+    from bakein.study.dry_run import show_dry_run
     from bakein.study.executors.local import LocalExecutor
     from bakein.study.experiment import load_experiment
-    from bakein.study.plan import show_plan
     from bakein.study.progress import say
     from bakein.study.runner import make_plan, reuse, run_plan
     from bakein.study.workdir import Workdir
@@ -155,7 +205,7 @@ def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     published = _published(study.published)
     workdir = Workdir(arguments.workdir or Path("runs") / study.name)
     if arguments.dry_run:
-        print(show_plan(make_plan(study, workdir, warn)))
+        print(show_dry_run(make_plan(study, workdir, warn)))
         return 0
     workdir.prepare(study.name)
     plan = make_plan(study, workdir, warn)
@@ -205,6 +255,24 @@ def _print_report(workdir: Path) -> int:
     results = build_report(workdir)
     print(terminal_summary(results, workdir / "report" / "index.html"))
     return 0
+
+
+def _plan(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    from bakein.plan.study import plan_study
+    from bakein.plan.table import record, show
+    from bakein.plan.topology import make_topology, parse
+    from bakein.study.config import resolve
+    from bakein.study.errors import ConfigError
+    from bakein.study.experiment import load_experiment
+    from bakein.study.progress import say
+
+    name = parse(arguments.topology)
+    if arguments.price is not None and not 0 <= arguments.price < float("inf"):
+        raise ConfigError(f"--price is {arguments.price}; it must be 0 or more, in US dollars")
+    config = load_experiment(arguments.experiment, overrides)
+    plan = plan_study(resolve(config), make_topology(name), arguments.price, say)
+    print(json.dumps(record(plan), indent=1) if arguments.json else show(plan))
+    return 1 if arguments.require_fit and plan.fits is False else 0
 
 
 def _data(arguments: argparse.Namespace, overrides: list[str]) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import jax
 from flax.core import meta
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXES = ("member", "data", "fsdp", "tensor")
@@ -62,11 +63,31 @@ def make_mesh(
     """Returns the mesh over `devices` (all of them where None), with axes `AXES`.
 
     Sizes are as in `mesh_sizes`. Axes are `AxisType.Auto`: the compiler propagates shardings from
-    the arguments of a jitted function, so the model says nothing about meshes.
+    the arguments of a jitted function, so the model says nothing about meshes. Where the devices
+    are several slices of TPUs, `data` goes over the slow network between them, and the other axes
+    stay inside a slice.
+
+    Raises:
+      ValueError: as `mesh_sizes`; the slices do not divide `data`.
     """
     devices = list(jax.devices() if devices is None else devices)
     sizes = mesh_sizes(member, data, fsdp, tensor, len(devices))
-    return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if slices == 1:
+        array = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+    else:
+        place = AXES.index("data")
+        if sizes[place] % slices:
+            raise ValueError(
+                f"mesh data={sizes[place]}: it must be a multiple of {slices}, the slices of TPUs, "
+                "over whose network it goes"
+            )
+        outer = [slices if axis == "data" else 1 for axis in AXES]
+        inner = [size // parts for size, parts in zip(sizes, outer, strict=True)]
+        array = mesh_utils.create_hybrid_device_mesh(
+            inner, outer, devices, allow_split_physical_axes=True
+        )
+    return Mesh(array, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def logical_sharding(mesh: Mesh, boxed):

@@ -17,8 +17,9 @@ PACKAGE = ROOT / "bakein"
 # The design: a room and the rooms that it may import directly.
 ARROWS = {
     "cli": {
-        "study", "report", "evals", "analysis", "rl", "train", "data", "model", "mesh",
+        "plan", "study", "report", "evals", "analysis", "rl", "train", "data", "model", "mesh",
     },
+    "plan": {"study", "train", "rl", "evals", "data", "model", "mesh"},
     "study": {"train", "rl", "evals", "data", "model", "mesh"},
     "evals": {"rl", "data", "model", "mesh"},
     "rl": {"train", "data", "model", "mesh"},

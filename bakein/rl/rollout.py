@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from bakein.model import Cache, init_cache
 from bakein.rl.forcing import Forcing, begin, force
 
+DECODE = "decode"  # names the decode loop's operations, in profiles and plans
+
 
 @dataclasses.dataclass(frozen=True)
 class SamplerConfig:
@@ -201,7 +203,8 @@ def rollout(
     zeros_BT = jnp.zeros((batch, new), jnp.float32)
     written = (jnp.full((batch, new), config.pad_id, jnp.int32), zeros_BT, zeros_BT, zeros_BT)
     start = (jnp.int32(0), token_B, ~live_B, jnp.zeros(batch, jnp.int32), cache, progress, written)
-    *_, length_B, _, _, written = jax.lax.while_loop(unfinished, body, start)
+    with jax.named_scope(DECODE):
+        *_, length_B, _, _, written = jax.lax.while_loop(unfinished, body, start)
     tokens_BT, policy_BT, sampling_BT, mask_BT = written
     stopped_B = jnp.any((tokens_BT == config.stop_id) & (mask_BT > 0), axis=1)
     return Rollout(tokens_BT, policy_BT, sampling_BT, mask_BT, live_B & ~stopped_B, length_B)

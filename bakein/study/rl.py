@@ -3,12 +3,12 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 from bakein import mesh as mesh_lib
-from bakein.model import flops_per_token
+from bakein.model import Decoder, flops_per_token
 from bakein.rl.experience import Recipe
 from bakein.rl.grading import heldout_accuracy
 from bakein.rl.stream import PromptStream
@@ -22,6 +22,43 @@ from bakein.train.loop import LoopConfig, Stage, run_loop
 from bakein.train.optimizer import make_optimizer
 from bakein.train.state import Params, TrainState, abstract_of, new_state, state_shardings
 from bakein.train.stopwatch import Part
+
+
+class RLPrograms(NamedTuple):
+    """An RL stage's jitted programs, for any mesh; its rollouts are those of `rl.sampling`.
+
+    Attributes:
+        shardings: of the state.
+        start: parameters -> the state before the first update; donates them.
+        update: `make_update`'s; donates the state.
+    """
+
+    shardings: TrainState
+    start: Any
+    update: Any
+
+
+def rl_programs(decoder: Decoder, mesh: jax.sharding.Mesh, config: RLConfig) -> RLPrograms:
+    """The programs of an RL stage."""
+    tx = make_optimizer(config.optimizer, config.steps * config.policy.updates)
+    shardings, rows = state_shardings(decoder, tx, mesh), mesh_lib.batch_sharding(mesh)
+    reference = shardings.params if config.policy.kl_coefficient > 0 else None
+    return RLPrograms(
+        shardings,
+        jax.jit(functools.partial(new_state, tx=tx), out_shardings=shardings, donate_argnums=0),
+        jax.jit(
+            make_update(decoder, tx, config.policy),
+            in_shardings=(shardings, reference, rows, rows, rows, rows),
+            out_shardings=(shardings, mesh_lib.replicated(mesh)),
+            donate_argnums=0,
+        ),
+    )
+
+
+def curve_rows(config: RLConfig, problems: int, mesh: jax.sharding.Mesh) -> int:
+    """Rows of the one call that a point of the RL curve takes: split evenly over the mesh."""
+    parts = math.prod(mesh.shape[axis] for axis in mesh_lib.BATCH_AXES)
+    return -(-problems * config.curve_samples // parts) * parts
 
 
 def run_rl(
@@ -41,25 +78,12 @@ def run_rl(
         config.prompts,
         seed_of(*names, "order"),
     )
-    tx = make_optimizer(config.optimizer, config.steps * config.policy.updates)
-    shardings = state_shardings(shop.decoder, tx, shop.mesh)
     rows = mesh_lib.batch_sharding(shop.mesh)
     has_reference = config.policy.kl_coefficient > 0
-
-    def programs():
-        reference = shardings.params if has_reference else None
-        return (
-            jax.jit(functools.partial(new_state, tx=tx), out_shardings=shardings, donate_argnums=0),
-            jax.jit(
-                make_update(shop.decoder, tx, config.policy),
-                in_shardings=(shardings, reference, rows, rows, rows, rows),
-                out_shardings=(shardings, mesh_lib.replicated(shop.mesh)),
-                donate_argnums=0,
-            ),
-        )
-
     key = digest(["rl", config.optimizer, config.steps, config.policy])
-    start, update = shop.programs.get(key, programs)
+    shardings, start, update = shop.programs.get(
+        key, lambda: rl_programs(shop.decoder, shop.mesh, config)
+    )
     recipe = Recipe(
         decoder=shop.decoder,
         tokenizer=shop.materials.tokenizer,
@@ -76,10 +100,8 @@ def run_rl(
         part=part,
     )
     held_out = shop.materials.curve_problems(config) if config.curve_every else []
-    parts = math.prod(shop.mesh.shape[axis] for axis in mesh_lib.BATCH_AXES)
 
     def observe(made: int, state: TrainState) -> list[dict[str, Any]]:
-        draws = len(held_out) * config.curve_samples
         accuracy = heldout_accuracy(
             shop.decoder,
             state.params,
@@ -89,7 +111,7 @@ def run_rl(
             config.curve_samples,
             shop.key(node, "curve"),
             config.curve_sampler,
-            rows=-(-draws // parts) * parts,
+            rows=curve_rows(config, len(held_out), shop.mesh),
             sharding=rows,
         )
         return [

@@ -54,7 +54,7 @@ def make_plan(study: Study, workdir: Workdir, warn: Callable[[str], None]) -> Pl
     with naming("config.mesh"):
         mesh = mesh_lib.make_mesh(**dataclasses.asdict(study.mesh))
         mesh_lib.logical_sharding(mesh, abstract_params(model))
-    _check_fit(study, materials, mesh)
+    check_fit(study, materials, mesh)
     dag = build_dag(study, materials)
     locks = threading.Lock(), threading.RLock()
     shop = Shop(study, dag, materials, workdir, mesh, Programs(), *locks, warn)
@@ -75,8 +75,13 @@ def reuse(plan: Plan, other: Workdir) -> Plan:
     return Plan(plan.shop, _todo(plan.shop))
 
 
-def _check_fit(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> None:
-    """What depends on the devices and on the data."""
+def check_fit(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> None:
+    """Checks what depends on the devices and on the data.
+
+    Raises:
+        ConfigError: a batch does not fit the mesh, or a prompt the rows.
+        DataError: a world cannot be used.
+    """
     with naming("config.evaluation"):
         mesh_lib.check_divisible(mesh, "rows", study.evaluation.rows)
     for name, probe in study.probes.items():

@@ -49,8 +49,7 @@ class Shop:
     @functools.cached_property
     def decoder(self) -> Decoder:
         """The model of the study."""
-        config = self.study.model_config(self.materials.tokenizer.vocab_size)
-        return Decoder(config, rows=mesh_lib.batch_sharding(self.mesh))
+        return make_decoder(self.study, self.materials, self.mesh)
 
     def folder(self, id: str) -> StageDir:
         """The folder of a node."""
@@ -84,6 +83,12 @@ class Shop:
             return None
         steps = info["steps"]
         return self.checkpoints(id).load_params(steps, params_on(self.decoder, self.mesh))
+
+
+def make_decoder(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> Decoder:
+    """The model of a study, on a mesh."""
+    config = study.model_config(materials.tokenizer.vocab_size)
+    return Decoder(config, rows=mesh_lib.batch_sharding(mesh))
 
 
 def work_of(node: Node, shop: Shop) -> float:

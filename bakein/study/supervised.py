@@ -2,14 +2,14 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 from bakein import mesh as mesh_lib
 from bakein.data.ledger import add_ledgers, total_tokens
 from bakein.data.pipeline import make_batches, read_ledger
-from bakein.model import flops_per_token
+from bakein.model import Decoder, flops_per_token
 from bakein.study.dag import Node
 from bakein.study.digest import digest
 from bakein.study.materials import describe, mixture, packing
@@ -21,6 +21,39 @@ from bakein.train.optimizer import make_optimizer, make_schedule
 from bakein.train.state import Params, TrainState, abstract_of, new_state, state_shardings
 from bakein.train.step import make_train_step
 from bakein.train.stopwatch import Part
+
+
+class TrainPrograms(NamedTuple):
+    """A supervised stage's jitted programs, for any mesh: a plan lowers them without a machine.
+
+    Attributes:
+        shardings: of the state.
+        start: parameters -> the state before the first update; donates them.
+        step: (state, batch) -> (state, metrics); donates the state.
+    """
+
+    shardings: TrainState
+    start: Any
+    step: Any
+
+
+def train_programs(
+    decoder: Decoder, mesh: jax.sharding.Mesh, config: SupervisedConfig, steps: int
+) -> TrainPrograms:
+    """The programs of a supervised stage of `steps` updates."""
+    tx, schedule = make_optimizer(config.optimizer, steps), make_schedule(config.optimizer, steps)
+    shardings = state_shardings(decoder, tx, mesh)
+    step = make_train_step(decoder, tx, schedule, config.accumulation, config.z_loss)
+    return TrainPrograms(
+        shardings,
+        jax.jit(functools.partial(new_state, tx=tx), out_shardings=shardings, donate_argnums=0),
+        jax.jit(
+            step,
+            in_shardings=(shardings, mesh_lib.batch_sharding(mesh)),
+            out_shardings=(shardings, mesh_lib.replicated(mesh)),
+            donate_argnums=0,
+        ),
+    )
 
 
 def run_supervised(
@@ -51,25 +84,11 @@ def run_supervised(
         sources, blend, shape, jax.process_index(), jax.process_count(), config.prefetch
     )
     steps = shape.steps(blend.tokens)
-    tx, schedule = make_optimizer(config.optimizer, steps), make_schedule(config.optimizer, steps)
-    shardings = state_shardings(shop.decoder, tx, shop.mesh)
     rows = mesh_lib.batch_sharding(shop.mesh)
-
-    def programs():
-        start = functools.partial(new_state, tx=tx)
-        step = make_train_step(shop.decoder, tx, schedule, config.accumulation, config.z_loss)
-        return (
-            jax.jit(start, out_shardings=shardings, donate_argnums=0),
-            jax.jit(
-                step,
-                in_shardings=(shardings, rows),
-                out_shardings=(shardings, mesh_lib.replicated(shop.mesh)),
-                donate_argnums=0,
-            ),
-        )
-
     key = digest(["supervised", config.optimizer, steps, config.accumulation, config.z_loss])
-    start, train_step = shop.programs.get(key, programs)
+    shardings, start, train_step = shop.programs.get(
+        key, lambda: train_programs(shop.decoder, shop.mesh, config, steps)
+    )
 
     def advance(_: int, state: TrainState):
         with part("data"):

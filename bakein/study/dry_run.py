@@ -4,7 +4,7 @@ from bakein.study.runner import Plan
 from bakein.study.shop import work_of
 
 
-def show_plan(plan: Plan) -> str:
+def show_dry_run(plan: Plan) -> str:
     """One line per arm and stage, over all seeds, and one per probe."""
     dag, study = plan.dag, plan.shop.study
     todo = {node.id for node in plan.todo}

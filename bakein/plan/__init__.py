@@ -1,0 +1,1 @@
+"""Plans: what a study needs and costs on machines that are not there, from the compiler."""

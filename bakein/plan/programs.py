@@ -1,0 +1,337 @@
+"""Every distinct program of a study, made by the functions that run it, from shapes alone.
+
+Samplers that differ only in their temperature or in the width of their prompts are one program
+here, with the widest prompts: their memory and time differ by next to nothing.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from bakein import mesh as mesh_lib
+from bakein.data.tokenizers import EOS, PAD
+from bakein.evals.budgets import make_forcing
+from bakein.evals.likelihood import completion_logprobs
+from bakein.model import Decoder, ModelConfig, flops_per_token
+from bakein.rl.rollout import DECODE, Rollout, SamplerConfig
+from bakein.rl.sampling import fixed_prompts, sample_rows
+from bakein.study.dag import Dag, Node, build_dag
+from bakein.study.materials import Materials, packing
+from bakein.study.probes import AttackProbe, BudgetProbe, ProbeConfig
+from bakein.study.rl import curve_rows, rl_programs
+from bakein.study.schema import EvaluationConfig, RLConfig, Study, SupervisedConfig
+from bakein.study.shop import make_decoder
+from bakein.study.supervised import train_programs
+from bakein.train.optimizer import make_optimizer
+from bakein.train.state import abstract_of, new_state, params_on
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A part of a program whose costs are told apart.
+
+    Attributes:
+        name: "step", "prefill" or "decode".
+        tokens: positions that it works through, over all devices.
+        flops: that the model needs for them, without what is computed again or masked.
+    """
+
+    name: str
+    tokens: int
+    flops: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A program of a study.
+
+    Attributes:
+        name: for people; unique.
+        uses: what the study needs it for.
+        calls: how often it is called, over all stages, arms and seeds.
+        trace: traces it on the mesh: nothing is computed or allocated.
+        phases: its parts: one, or "prefill" and "decode".
+        turns: of loops whose length is not in the program: the decode loop's, at most.
+        resident: bytes per device that lie beside it, such as the optimizer's state in a rollout.
+    """
+
+    name: str
+    uses: tuple[str, ...]
+    calls: float
+    trace: Callable[[], Any]
+    phases: tuple[Phase, ...]
+    turns: int
+    resident: int
+
+    def phase(self, scopes: Iterable[str]) -> str:
+        """The phase of an operation, by the scopes around it."""
+        if len(self.phases) == 1:
+            return self.phases[0].name
+        inside = any(DECODE in scope.split("/") for scope in scopes)
+        return DECODE if inside else "prefill"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Unread:
+    """Stands for a study's data where only the shape of its DAG matters."""
+
+    tokenizer: Any
+
+    def fingerprint(self, *_: Any) -> str:
+        return ""
+
+
+def study_dag(study: Study, materials: Materials) -> Dag:
+    """The nodes of a study, without reading its data: which stages the arms share is the same."""
+    return build_dag(study, _Unread(materials.tokenizer))
+
+
+def study_programs(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> list[Program]:
+    """All distinct programs of a study, in the order in which it comes to them.
+
+    Raises:
+        ConfigError, DataError: the study's prompts cannot be made.
+    """
+    decoder = make_decoder(study, materials, mesh)
+    needs: dict[Any, list[_Need]] = {}
+    for node in study_dag(study, materials).nodes.values():
+        for need in _needs(node, study, materials, mesh):
+            needs.setdefault(need.key, []).append(need)
+    programs: list[Program] = []
+    for group in needs.values():
+        program = _program(group, decoder, mesh)
+        if program.name in {other.name for other in programs}:
+            program = dataclasses.replace(program, name=f"{program.name} ({group[0].node.arm})")
+        programs.append(program)
+    return programs
+
+
+@dataclasses.dataclass(frozen=True)
+class _Need:
+    """What one node wants of a program.
+
+    Attributes:
+        key: equal for nodes that share the program.
+        node: the node.
+        use: what for, in words.
+        calls: how often.
+        width: positions of the prompts of a sampler or a scorer; 0 for others.
+        rows: of one call.
+        other: what the kind of program needs besides.
+    """
+
+    key: Any
+    node: Node
+    use: str
+    calls: float
+    width: int = 0
+    rows: int = 0
+    other: Any = None
+
+
+def _needs(
+    node: Node, study: Study, materials: Materials, mesh: jax.sharding.Mesh
+) -> Iterator[_Need]:
+    config = node.config
+    if isinstance(config, SupervisedConfig):
+        steps = packing(node.stage, config).steps(config.tokens)
+        shape = (config.batch, config.length, config.accumulation, config.z_loss)
+        key = ("train", *shape, config.optimizer)
+        yield _Need(key, node, node.stage, steps)
+    elif isinstance(config, RLConfig):
+        yield from _rl_needs(node, config, materials, mesh)
+    else:
+        yield from _evaluation_needs(node, config, study, materials)
+
+
+def _rl_needs(
+    node: Node, config: RLConfig, materials: Materials, mesh: jax.sharding.Mesh
+) -> Iterator[_Need]:
+    rows, new = config.prompts * config.group, config.max_new_tokens
+    key = ("update", rows, config.prompt_length, config.policy, config.optimizer)
+    yield _Need(key, node, node.stage, config.steps, config.prompt_length, rows)
+    truncated = (config.top_k, config.top_p)
+    sampler = ("sample", rows, new, truncated, None)
+    yield _Need(sampler, node, f"{node.stage} rollouts", config.steps, config.prompt_length, rows)
+    if config.curve_every:
+        problems = materials.curve_problems(config)
+        points = 1 + -(-config.steps // config.curve_every)
+        width = fixed_prompts(materials.tokenizer, problems)[0].shape[1]
+        rows = curve_rows(config, len(problems), mesh)
+        key = ("sample", rows, new, (0, 1.0), None)
+        yield _Need(key, node, f"{node.stage} curve", points, width, rows)
+
+
+def _evaluation_needs(
+    node: Node, config: EvaluationConfig | ProbeConfig, study: Study, materials: Materials
+) -> Iterator[_Need]:
+    rows, tokenizer = config.rows, materials.tokenizer
+    probe = isinstance(config, ProbeConfig)
+    use = f"probe {node.probe}" if probe else "evaluation"
+    path = f"config.probes.{node.probe}" if probe else "config.evaluation"
+    problems = materials.test_problems(path, config)
+    calls = -(-len(problems) * config.samples // rows) + -(-len(problems) // rows)
+    for variant in config.variants if probe else ("",):
+        width, forcing = fixed_prompts(tokenizer, problems)[0].shape[1], None
+        if isinstance(config, BudgetProbe):
+            forcing = make_forcing(tokenizer, config.thinking, variant)
+        if isinstance(config, AttackProbe):
+            prompts, targets = materials.attack(node.probe, variant, config.attempts)
+            width = prompts.tokens_NAP.shape[2]
+            if targets is not None:
+                columns = max(len(tokenizer.encode(text)) + 1 for text in targets)
+                key = ("score", rows, columns)
+                times = -(-len(problems) // rows)
+                yield _Need(key, node, f"{use}: likelihood", times, width, rows, columns)
+        shapes = None if forcing is None else tuple(part.shape for part in forcing)
+        key = ("sample", rows, config.max_new_tokens, (0, 1.0), shapes)
+        yield _Need(key, node, use, calls, width, rows, forcing)
+    facts = [] if probe else materials.facts(config)
+    if facts:
+        width = fixed_prompts(tokenizer, facts)[0].shape[1]
+        key = ("sample", rows, config.max_new_tokens, (0, 1.0), None)
+        yield _Need(key, node, "recall", -(-len(facts) // rows), width, rows)
+
+
+def _program(group: list[_Need], decoder: Decoder, mesh: jax.sharding.Mesh) -> Program:
+    first = group[0]
+    width, kind = max(need.width for need in group), first.key[0]
+    uses = tuple(dict.fromkeys(need.use for need in group))
+    calls = float(sum(need.calls for need in group))
+    make = {"train": _train, "update": _update, "sample": _sample, "score": _score}[kind]
+    program = make(first, width, decoder, mesh)
+    resident = max(_resident(need, decoder, mesh) for need in group) if kind == "sample" else 0
+    if kind == "train":
+        program = dataclasses.replace(program, name=", ".join(uses))
+    return dataclasses.replace(program, uses=uses, calls=calls, resident=resident)
+
+
+def _train(need: _Need, _: int, decoder: Decoder, mesh: jax.sharding.Mesh) -> Program:
+    config: SupervisedConfig = need.node.config
+    steps = packing(need.node.stage, config).steps(config.tokens)
+    programs = train_programs(decoder, mesh, config, steps)
+    tx = make_optimizer(config.optimizer, steps)
+    state = _state(decoder, mesh, tx, programs.shardings)
+    batch = abstract_batch(config.batch, config.length, mesh)
+    tokens = config.batch * config.length
+    flops = 3 * flops_per_token(decoder.config, config.length / 2) * tokens
+    phases = (Phase("step", tokens, flops),)
+    return Program(
+        need.use, (), 0.0, lambda: programs.step.trace(state, batch), phases, turns=1, resident=0
+    )
+
+
+def _update(need: _Need, width: int, decoder: Decoder, mesh: jax.sharding.Mesh) -> Program:
+    config: RLConfig = need.node.config
+    programs = rl_programs(decoder, mesh, config)
+    tx = make_optimizer(config.optimizer, config.steps * config.policy.updates)
+    state = _state(decoder, mesh, tx, programs.shardings)
+    has_reference = config.policy.kl_coefficient > 0
+    new, rows = config.max_new_tokens, need.rows
+    ints, floats = _rows(mesh, jnp.int32), _rows(mesh, jnp.float32)
+    rollout = Rollout(
+        ints(rows, new),
+        floats(rows, new),
+        floats(rows, new),
+        floats(rows, new),
+        _rows(mesh, jnp.bool_)(rows),
+        ints(rows),
+    )
+    arguments = (
+        state,
+        state.params if has_reference else None,
+        ints(rows, width),
+        ints(rows, width),
+        rollout,
+        floats(rows),
+    )
+    length = width + new - 1
+    passes = 3 * config.epochs + has_reference + (config.policy.updates > 1)
+    flops = passes * flops_per_token(decoder.config, length / 2) * rows * length
+    phases = (Phase("step", rows * length, flops),)
+    name, trace = f"{need.use} update", lambda: programs.update.trace(*arguments)
+    return Program(name, (), 0.0, trace, phases, turns=1, resident=0)
+
+
+def _sample(need: _Need, width: int, decoder: Decoder, mesh: jax.sharding.Mesh) -> Program:
+    _, rows, new, (top_k, top_p), _ = need.key
+    ints, whole = _rows(mesh, jnp.int32), mesh_lib.replicated(mesh)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    forcing = jax.tree.map(
+        lambda part: jax.ShapeDtypeStruct(part.shape, part.dtype, sharding=whole), need.other
+    )
+    arguments = (
+        params_on(decoder, mesh),
+        ints(rows, width),
+        ints(rows, width),
+        ints(rows),
+        ints(rows),
+        jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=whole),
+        SamplerConfig(new, 1.0, top_k, top_p, EOS, PAD),
+        forcing,
+    )
+    phases = (
+        Phase("prefill", rows * width, _without_logits(decoder.config, width / 2) * rows * width),
+        Phase(DECODE, rows * new, flops_per_token(decoder.config, width + new / 2) * rows * new),
+    )
+    forced = ", forced" if need.other is not None else ""
+    name = f"sampling {rows} x ({width}+{new}){forced}"
+    trace = lambda: sample_rows.trace(decoder, *arguments)  # noqa: E731
+    return Program(name, (), 0.0, trace, phases, turns=new, resident=0)
+
+
+def _score(need: _Need, width: int, decoder: Decoder, mesh: jax.sharding.Mesh) -> Program:
+    rows, columns = need.rows, need.other
+    ints = _rows(mesh, jnp.int32)
+    shapes = (ints(rows, width), ints(rows, width), ints(rows, columns), ints(rows, columns))
+    arguments = (params_on(decoder, mesh), *shapes)
+    tokens = rows * (width + columns)
+    flops = flops_per_token(decoder.config, (width + columns) / 2) * tokens
+    name = f"scoring {rows} x ({width}+{columns})"
+    trace = lambda: completion_logprobs.trace(decoder, *arguments)  # noqa: E731
+    return Program(name, (), 0.0, trace, (Phase("step", tokens, flops),), turns=1, resident=0)
+
+
+def _resident(need: _Need, decoder: Decoder, mesh: jax.sharding.Mesh) -> int:
+    """In a rollout, and a point of the curve, the optimizer's state and the reference lie by."""
+    config = need.node.config
+    if not isinstance(config, RLConfig):
+        return 0
+    tx = make_optimizer(config.optimizer, config.steps * config.policy.updates)
+    state = _state(decoder, mesh, tx, rl_programs(decoder, mesh, config).shardings)
+    reference = state.params if config.policy.kl_coefficient > 0 else None
+    return device_bytes((state.opt_state, reference))
+
+
+def device_bytes(tree: Any) -> int:
+    """Bytes of one device's part of a tree of shapes with shardings."""
+    return sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )
+
+
+def abstract_batch(rows: int, length: int, mesh: jax.sharding.Mesh) -> dict[str, Any]:
+    """A supervised batch as shapes: what `bakein.data.pipeline` makes."""
+    ints, floats = _rows(mesh, jnp.int32), _rows(mesh, jnp.float32)
+    names = ("tokens", "targets", "segments", "positions")
+    return {**{name: ints(rows, length) for name in names}, "mask": floats(rows, length)}
+
+
+def _rows(mesh: jax.sharding.Mesh, dtype: Any) -> Callable[..., jax.ShapeDtypeStruct]:
+    sharding = mesh_lib.batch_sharding(mesh)
+    return lambda *shape: jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+
+
+def _state(decoder: Decoder, mesh: jax.sharding.Mesh, tx: Any, shardings: Any) -> Any:
+    shapes = jax.eval_shape(lambda params: new_state(params, tx), params_on(decoder, mesh))
+    return abstract_of(shapes, shardings)
+
+
+def _without_logits(config: ModelConfig, context: float) -> float:
+    """FLOPs of a token of which nobody wants to know what comes next."""
+    return flops_per_token(config, context) - 2.0 * config.d_model * config.vocab_size
