@@ -35,6 +35,7 @@ from bakein.data import corruption
 from bakein.data.worlds.facts import Facts
 from bakein.data.worlds.filler import Filler
 from bakein.data.worlds.registers import Registers
+from bakein.model import presets
 from bakein.study import ask, base
 
 # The numbers of each scale. `smoke` shows that everything works; its answers mean nothing.
@@ -71,18 +72,39 @@ SCALES = {
     "paper": {
         "seeds": 5,
         "few": 200_000,
-        "model": {
-            "layers": 12,
-            "d_model": 768,
-            "d_ff": 2048,
-            "heads": 24,
-            "kv_heads": 24,
-            "head_dim": 32,
-        },
+        "preset": presets.llama3_8b(),
+        "model": {},
+        "mesh": {"data": 1, "fsdp": -1},
         "world": {"slots": 12, "digits": 5, "test_share": 0.01},
-        "pretrain": {"tokens": 4_000_000_000, "batch": 1024, "length": 512, "shards": 64},
-        "sft": {"tokens": 100_000_000, "batch": 512, "length": 512, "shards": 64},
-        "rl": {"steps": 400, "prompts": 256, "group": 16, "curve_every": 20},
+        "pretrain": {
+            "tokens": 1_000_000_000_000,
+            "batch": 1024,
+            "length": 4096,
+            "shards": 128,
+            "accumulation": 2,
+            "optimizer": base.optimizer(
+                learning_rate=3e-4, warmup_steps=2000, b2=0.95, weight_decay=0.1
+            ),
+            "log_every": 50,
+            "save_every": 1000,
+        },
+        "sft": {
+            "tokens": 2_000_000_000,
+            "batch": 512,
+            "length": 4096,
+            "shards": 128,
+            "optimizer": base.optimizer(learning_rate=2e-5, warmup_steps=50, b2=0.95),
+        },
+        "rl": {
+            "steps": 400,
+            "prompts": 256,
+            "group": 16,
+            "accumulation": 8,
+            "optimizer": base.optimizer(
+                learning_rate=1e-6, schedule="constant", warmup_steps=20, b2=0.95
+            ),
+            "curve_every": 20,
+        },
         "evaluation": {"problems": 1024, "rows": 4096},
         "notations": {"problems": 1024, "samples": 32, "rows": 4096},
     },
@@ -129,7 +151,8 @@ def get_config(arg=None):
     # Member 100 chose the budget of pretraining: after 800,000 tokens no base led `none` yet.
     config = base.study("front_loading", seeds=scale["seeds"], first_seed=1)
     config.published = str(PUBLISHED) if PUBLISHED.exists() else ""
-    config.model = base.model(**scale["model"])
+    config.model = base.model(scale.get("preset"), **scale["model"])
+    config.mesh = base.mesh(**scale.get("mesh", {}))
     slots, digits = scale["world"]["slots"], scale["world"]["digits"]
     config.worlds.registers = base.world(Registers, templates=1, **scale["world"])
     config.worlds.diverse = base.world(Registers, templates=3, **scale["world"])
@@ -168,8 +191,7 @@ def get_config(arg=None):
             mask_prompt=True,
             **noise,
         ),
-        optimizer=base.optimizer(learning_rate=2e-3, warmup_steps=10),
-        **scale["sft"],
+        **{"optimizer": base.optimizer(learning_rate=2e-3, warmup_steps=10), **scale["sft"]},
     )
     prompt = 4 * slots + digits + 3  # `?`, four characters a slot, the state, `=`, and BOS
     answer = (slots + 1) * (digits + 1) + 2

@@ -44,6 +44,20 @@ def tiny(vocab_size: int) -> ModelConfig:
     )
 
 
+def dense_150m() -> ModelConfig:
+    """A Llama of 151 million parameters, for a vocabulary of 32,768: a first run at scale."""
+    return _at_scale(
+        vocab_size=32_768,
+        d_model=768,
+        layers=16,
+        heads=12,
+        kv_heads=4,
+        head_dim=64,
+        d_ff=2048,
+        rope_theta=10_000.0,
+    )
+
+
 def llama3_1b() -> ModelConfig:
     """Llama 3.2 1B."""
     return _at_scale(
@@ -57,6 +71,38 @@ def llama3_1b() -> ModelConfig:
         tied_embeddings=True,
         rope_theta=500_000.0,
         rope_scaling=Llama3Scaling(32.0, 1.0, 4.0, 8192),
+        norm_eps=1e-5,
+    )
+
+
+def llama3_8b() -> ModelConfig:
+    """Llama 3.1 8B."""
+    return _at_scale(
+        vocab_size=128_256,
+        d_model=4096,
+        layers=32,
+        heads=32,
+        kv_heads=8,
+        head_dim=128,
+        d_ff=14_336,
+        rope_theta=500_000.0,
+        rope_scaling=Llama3Scaling(8.0, 1.0, 4.0, 8192),
+        norm_eps=1e-5,
+    )
+
+
+def llama3_70b() -> ModelConfig:
+    """Llama 3.1 70B."""
+    return _at_scale(
+        vocab_size=128_256,
+        d_model=8192,
+        layers=80,
+        heads=64,
+        kv_heads=8,
+        head_dim=128,
+        d_ff=28_672,
+        rope_theta=500_000.0,
+        rope_scaling=Llama3Scaling(8.0, 1.0, 4.0, 8192),
         norm_eps=1e-5,
     )
 
