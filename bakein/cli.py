@@ -9,6 +9,7 @@ import ctypes
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -108,6 +109,13 @@ def _parser() -> argparse.ArgumentParser:
         help="copy the finished stages that another study's work directory has in common",
     )
     run.add_argument("--dry-run", action="store_true", help="print the stages and what they cost")
+    run.add_argument(
+        "--profile",
+        type=_updates,
+        metavar="START:STOP",
+        help="trace the first stage of each name from START updates made until STOP, for XProf; "
+        "one stage runs at a time then",
+    )
     run.set_defaults(command=_run)
 
     report = commands.add_parser(
@@ -154,6 +162,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _updates(given: str) -> range:
+    found = re.fullmatch(r"([0-9]{1,12}):([0-9]{1,12})", given)
+    updates = range(int(found[1]), int(found[2])) if found else range(0)
+    if not updates:
+        raise argparse.ArgumentTypeError(
+            f"{given!r} is not START:STOP, numbers of updates with START < STOP, such as 10:15"
+        )
+    return updates
+
+
 def _prepare_jax(topology: str) -> None:
     """Settings that jax reads once, when it starts; `topology` is that of a plan, or ""."""
     hush()
@@ -193,6 +211,7 @@ def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     from bakein.study.dry_run import show_dry_run
     from bakein.study.executors.local import LocalExecutor
     from bakein.study.experiment import load_experiment
+    from bakein.study.profile import profile
     from bakein.study.progress import say
     from bakein.study.runner import make_plan, reuse, run_plan
     from bakein.study.workdir import Workdir
@@ -213,6 +232,8 @@ def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         before = len(plan.todo)
         plan = reuse(plan, Workdir(folder))
         print(f"{before - len(plan.todo)} stages taken over from {folder}")
+    if arguments.profile:
+        plan = profile(plan, arguments.profile)
     if plan.todo:
         print(f"{len(plan.todo)} of {len(plan.dag.nodes)} stages to run in {workdir.path}")
     else:

@@ -155,6 +155,14 @@ OVERRIDES = {
     "a model that the mesh does not divide": (
         "--config.mesh.tensor=8", r"config\.mesh: .*it must be a multiple of 8"
     ),
+    "a profile of one number": ("--profile=5", r"--profile: '5' is not START:STOP, .* as 10:15"),
+    "a profile of words": ("--profile=a:b", r"--profile: 'a:b' is not START:STOP"),
+    "a profile below 0": ("--profile=-1:3", r"--profile: '-1:3' is not START:STOP"),
+    "a profile of nothing": ("--profile=3:3", r"'3:3' is not .* with START < STOP"),
+    "a profile backwards": ("--profile=4:2", r"'4:2' is not START:STOP"),
+    "a profile beyond all stages": (
+        "--profile=99:100", r"--profile=99:100: no stage makes more than 9 updates"
+    ),
     "tokens for no shard": (
         "--config.stages.sft.tokens=4 --config.stages.sft.shards=8",
         r"config\.stages\.sft: tokens: 4, too few for 8 shards",

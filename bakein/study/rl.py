@@ -139,20 +139,22 @@ def run_rl(
     # A copy, because the state takes over the buffers of `initial`.
     reference = jax.tree.map(lambda x: x.copy(), initial) if has_reference else None
     state = start(initial)
-    run_loop(
-        state,
-        abstract_of(state, shardings),
-        Stage(
-            lambda _, state: advance(recipe, stream, update, reference, state),
-            observe,
-            stream,
-            lambda made: progress(made / config.steps),
-        ),
-        LoopConfig(config.steps, config.log_every, config.save_every, config.curve_every),
-        shop.checkpoints(node.id),
-        folder.records,
-        part,
+    stage = Stage(
+        lambda _, state: advance(recipe, stream, update, reference, state),
+        observe,
+        stream,
+        lambda made: progress(made / config.steps),
     )
+    with shop.traced(node, stage, part) as stage:
+        run_loop(
+            state,
+            abstract_of(state, shardings),
+            stage,
+            LoopConfig(config.steps, config.log_every, config.save_every, config.curve_every),
+            shop.checkpoints(node.id),
+            folder.records,
+            part,
+        )
     return {
         "steps": config.steps,
         "ledger": stream.ledger(config.world),

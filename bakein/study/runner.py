@@ -57,7 +57,7 @@ def make_plan(study: Study, workdir: Workdir, warn: Callable[[str], None]) -> Pl
     check_fit(study, materials, mesh)
     dag = build_dag(study, materials)
     locks = threading.Lock(), threading.RLock()
-    shop = Shop(study, dag, materials, workdir, mesh, Programs(), *locks, warn)
+    shop = Shop(study, dag, materials, workdir, mesh, Programs(), *locks, warn, {})
     return Plan(shop, _todo(shop))
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 
@@ -17,7 +17,10 @@ from bakein.study.programs import Programs
 from bakein.study.schema import RLConfig, Study, SupervisedConfig
 from bakein.study.workdir import StageDir, Workdir
 from bakein.train.checkpoints import Checkpoints
+from bakein.train.loop import Stage
+from bakein.train.profile import traced
 from bakein.train.state import Params, init_params, params_on
+from bakein.train.stopwatch import Part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Shop:
         orbax: held while a checkpoint is written or read.
         mending: held while a parent's parameters are loaded, and made again if need be.
         warn: prints one line.
+        traces: id of a node -> updates to trace, by the number of updates made before each.
     """
 
     study: Study
@@ -45,6 +49,7 @@ class Shop:
     orbax: contextlib.AbstractContextManager
     mending: contextlib.AbstractContextManager
     warn: Callable[[str], None]
+    traces: Mapping[str, range]
 
     @functools.cached_property
     def decoder(self) -> Decoder:
@@ -58,6 +63,13 @@ class Shop:
     def checkpoints(self, id: str) -> Checkpoints:
         """The checkpoints of a node."""
         return Checkpoints(self.folder(id).checkpoints, self.orbax, self.warn)
+
+    def traced(
+        self, node: Node, stage: Stage, part: Part
+    ) -> contextlib.AbstractContextManager[Stage]:
+        """The stage of a node, with the trace that was asked for, if any."""
+        folder = self.workdir.profile(node.name.replace(" ", "-"))
+        return traced(stage, self.traces.get(node.id, range(0)), folder, part)
 
     def key(self, node: Node, purpose: str) -> jax.Array:
         """A random key of a node: the same in every arm, another for every member and purpose."""

@@ -104,15 +104,17 @@ def run_supervised(
         return state, {**metrics, "tokens": tokens}, lambda: describe(before, after)
 
     state = start(initial)
-    run_loop(
-        state,
-        abstract_of(state, shardings),
-        Stage(advance, lambda *_: [], batches, lambda made: progress(made / steps)),
-        LoopConfig(steps, config.log_every, config.save_every, observe_every=0),
-        shop.checkpoints(node.id),
-        folder.records,
-        part,
-    )
+    stage = Stage(advance, lambda *_: [], batches, lambda made: progress(made / steps))
+    with shop.traced(node, stage, part) as stage:
+        run_loop(
+            state,
+            abstract_of(state, shardings),
+            stage,
+            LoopConfig(steps, config.log_every, config.save_every, observe_every=0),
+            shop.checkpoints(node.id),
+            folder.records,
+            part,
+        )
     per_token = flops_per_token(shop.decoder.config, config.length / 2)
     return {
         "steps": steps,

@@ -109,6 +109,10 @@ class Workdir:
         """
         return locked(self._claims / id, wait=wait)
 
+    def profile(self, name: str) -> pathlib.Path:
+        """The folder of a node's XProf traces; apart, since its board is cut back on resume."""
+        return self.path / "tensorboard" / "profile" / name
+
     def take_over(self, other: "Workdir", ids: Iterable[str]) -> None:
         """Copies finished stages of another work directory: equal ids are equal stages.
 

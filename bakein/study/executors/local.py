@@ -85,7 +85,10 @@ class LocalExecutor:
 
 
 def _slots(shop: Shop) -> int:
-    """Programs on a mesh of one CPU device leave cores idle; others take all there is."""
-    if shop.mesh.size > 1 or jax.default_backend() != "cpu":
+    """Programs on a mesh of one CPU device leave cores idle; others take all there is.
+
+    So that a trace shows one stage, a run that makes any does not mix them either.
+    """
+    if shop.mesh.size > 1 or jax.default_backend() != "cpu" or shop.traces:
         return 1
     return shop.study.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
