@@ -195,7 +195,7 @@ def test_another_study_with_the_same_stages_takes_them_over(run, finished_run, t
     report, ours = (path / "report/results.json" for path in (finished_run, tmp_path / "new"))
     same, found = json.loads(report.read_text()), json.loads(ours.read_text())
     for results in (same, found):
-        del results["sharing"]  # in seconds, as those of the nodes
+        del results["sharing"], results["time"]  # in seconds, as those of the nodes
         for node in results["nodes"]:
             del node["seconds"]
     assert found == same | {"study": "other"}

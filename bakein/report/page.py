@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from bakein.report import questions, text
+from bakein.report.breakdown import timetable, traces
 from bakein.report.environment import make_environment
 from bakein.report.plots import Plot
 from bakein.report.records import Record, Study
@@ -51,6 +52,8 @@ def render(results: Results, study: Study, plots: Iterable[Plot]) -> str:
             rules=study.info["verdict_rules"],
             config=json.dumps(study.info["config"], indent=1, ensure_ascii=False),
             provenance=_provenance(study, results),
+            timetable=timetable(results["time"]),
+            traces=traces(study),
             tables=questions.tables,
             arm_index=lambda name: results["arms"].index(name) % len(ARM_COLOURS),
             cell=lambda arm, stage, metric: rows.get((arm, stage, metric)),

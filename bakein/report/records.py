@@ -37,6 +37,7 @@ STUDY_KEYS = (
     "k",
 )
 STAGE_KEYS = ("id", "kind", "stage", "seed", "parents", "status")
+_LONGEST = 1e12  # seconds of a part, so that no sum of them is infinite
 COUNTS = ("correct", "verified", "format", "truncated")  # of one problem: 0 .. n
 
 
@@ -140,12 +141,22 @@ def _read_stage(folder: Path) -> Stage:
     path = folder / "stage.json"
     info = _read_object(path)
     _require(info, STAGE_KEYS, str(path))
+    _check_time(info, str(path))
     finished = info["status"] == "finished"
     checks = {"eval": _check_evaluation, "probe": _check_probe}
     check = checks.get(info["kind"], _check_training)
     records, torn = _read_lines(folder / "records.jsonl", finished, check)
     samples, torn_samples = _read_lines(folder / "samples.jsonl", finished, _check_sample)
     return Stage(info, records, samples, torn + torn_samples)
+
+
+def _check_time(info: Record, where: str) -> None:
+    """{part: seconds}, where the stage was timed."""
+    parts = info.get("time", {})
+    if not isinstance(parts, dict):
+        raise RecordError(f"{where}: key 'time' must map each part to its seconds")
+    for part in parts:
+        _number(parts, part, f"{where}: time", 0, _LONGEST)
 
 
 def _read_object(path: Path) -> Record:

@@ -7,6 +7,7 @@ import numpy as np
 
 from bakein.analysis import bootstrap, matching, verdicts
 from bakein.report import questions
+from bakein.report.breakdown import breakdown
 from bakein.report.curves import (
     add_multipliers,
     area_scores,
@@ -73,6 +74,7 @@ def assemble(study: Study) -> Results:
             "splits": _splits(scores, ks, settings),
             "matching": _matching(study, control),
             "sharing": sharing(study),
+            "time": breakdown(study),
             "missing": [
                 {
                     "id": node.id,

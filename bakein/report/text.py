@@ -56,6 +56,18 @@ def level(value: float | None) -> str:
     return "" if value is None else f"{round(100 * value, 2):g}\N{NO-BREAK SPACE}%"
 
 
+def seconds(value: float) -> str:
+    """Seconds: tenths of few of them."""
+    return number(value, 1) if value < 100 else f"{value:,.0f}"
+
+
+def share(value: float | None) -> str:
+    """A share of a whole in per cent: `12 %`, `< 1 %`; an en dash for none."""
+    if not value:
+        return "–"
+    return "<\N{NO-BREAK SPACE}1\N{NO-BREAK SPACE}%" if value < 0.005 else level(round(value, 2))
+
+
 def probability(value: float | None) -> str:
     """A p value; tiny ones as a bound."""
     return "< 0.001" if value is not None and value < 0.001 else number(value)
