@@ -124,6 +124,24 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
+def activation_shardings(mesh: Mesh) -> dict[str, NamedSharding]:
+    """Returns what the decoder is told about its activations, by the names of its attributes.
+
+    `rows` of arrays [B, ...], as `batch_sharding`; `heads` of [B, L, N, H]; `stream` of [B, L, D]
+    between the branches where L is split too. That is over the axis that splits the heads, as in
+    Megatron's sequence parallelism [2205.05198]: inside a branch each device of it has all of L
+    for its heads, outside it has all channels for its part of L, and going from one to the other
+    costs no more than adding up the branches does. An axis of its own would have attention pass
+    keys and values around (a ring), for rows longer than one device's heads have room for.
+    """
+    heads = PartitionSpec(BATCH_AXES, None, RULES["heads"], RULES["head_dim"])
+    return {
+        "rows": batch_sharding(mesh),
+        "heads": NamedSharding(mesh, heads),
+        "stream": NamedSharding(mesh, PartitionSpec(BATCH_AXES, RULES["heads"])),
+    }
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """Returns the sharding of what every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())

@@ -134,6 +134,15 @@ OVERRIDES = {
     "a curve without problems": ("--config.stages.rl.curve_problems=0", r"curve_problems is 0"),
     "heads": ("--config.model.kv_heads=3", r"config: model\.kv_heads is 3; .*divisor of heads"),
     "a dtype": ("--config.model.dtype=float8", r"model\.dtype is 'float8'"),
+    "a kernel of another platform": (
+        "--config.model.attention=splash",
+        r"config: model\.attention is 'splash', a kernel for the tpu; on the cpu it must be 'ref",
+    ),
+    "a length that the mesh does not divide": (
+        "--config.model.kv_heads=2 --config.mesh.tensor=2 --config.model.shard_length=True"
+        " --config.stages.sft.length=31",
+        r"stages\.sft: length is 31; it must be a multiple of 2, the mesh's tensor 2",
+    ),
     "an optimizer's schedule": (
         "--config.stages.sft.optimizer.schedule=cosin", r"schedule is 'cosin', allowed: cosine"
     ),

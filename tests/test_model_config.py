@@ -36,6 +36,8 @@ PUBLISHED = {
         ({"activation": "relu"}, "model.activation is 'relu'; it must be one of ('silu', 'gelu')"),
         ({"dtype": "float16"}, "model.dtype is 'float16'; it must be one of ('float32', "),
         ({"remat": "dot"}, "model.remat is 'dot'; it must be one of ('none', 'dots', "),
+        ({"attention": "flash"}, "model.attention is 'flash'; it must be one of ('reference', "),
+        ({"attention": "cudnn"}, "model.attention is 'cudnn'; it must be another where dtype is"),
         ({"logits_chunk": -1}, "model.logits_chunk is -1; it must be at least 0"),
         ({"global_every": 0}, "model.global_every is 0; it must be at least 1"),
         ({"window": 4}, "model.window is 4; it must be a number of positions if and only if"),

@@ -18,12 +18,12 @@ from bakein.model import Decoder, abstract_params, score_positions
 from bakein.rl.step import learner_logprobs
 from bakein.train.losses import next_token_loss, token_scores
 
-FAMILIES = {"tied and soft-capped": "gemma2", "untied": "tiny"}
+SOFTCAPPED, UNTIED = "gemma2", "tiny"  # the first with tied embeddings
 
 
 def decoder_of(family, chunk, rows=None, **sizes):
     sizes = {"layers": 1, "logits_chunk": chunk, **sizes}
-    return Decoder(families(**sizes)[FAMILIES[family]], rows)
+    return Decoder(families(**sizes)[family], rows)
 
 
 def batch_of(vocab_size, length, rows=2):
@@ -57,9 +57,9 @@ def policy(decoder, params, batch):
 @pytest.mark.parametrize(
     ("family", "loss"),
     [
-        ("tied and soft-capped", supervised),
-        ("untied", supervised),
-        ("tied and soft-capped", policy),
+        (SOFTCAPPED, supervised),
+        (UNTIED, supervised),
+        (SOFTCAPPED, policy),
     ],
 )
 def test_chunks_change_neither_the_value_nor_a_gradient(family, loss):
@@ -79,10 +79,10 @@ def test_chunks_change_neither_the_value_nor_a_gradient(family, loss):
 def test_the_logits_of_all_positions_never_exist():
     """Neither forward nor backward, in no dtype."""
     batch = batch_of(19, 12)
-    params = formula_params(decoder_of("untied", 0).config)
+    params = formula_params(decoder_of(UNTIED, 0).config)
 
     def sizes(chunk):
-        decoder = decoder_of("untied", chunk)
+        decoder = decoder_of(UNTIED, chunk)
         gradient = jax.grad(lambda p: supervised(decoder, p, batch))
         shapes = re.findall(r"\w\d+\[([\d,]+)\]", str(jax.make_jaxpr(gradient)(params)))
         shapes = {tuple(map(int, shape.split(","))) for shape in shapes}
@@ -96,10 +96,10 @@ def test_the_logits_of_all_positions_never_exist():
 def test_the_likelihood_of_completions_in_chunks():
     prompts = np.array([[1, 5, 7, 0], [1, 4, 0, 0]], np.int32)
     texts = np.array([[3, 4, 6, 8, 2], [9, 2, 0, 0, 0]], np.int32)
-    params = formula_params(decoder_of("untied", 0).config)
+    params = formula_params(decoder_of(UNTIED, 0).config)
     found = [
         completion_logprobs(
-            decoder_of("untied", chunk),
+            decoder_of(UNTIED, chunk),
             params,
             *map(jnp.asarray, (prompts, np.int32(prompts > 0), texts, np.int32(texts > 0))),
         )
@@ -125,7 +125,7 @@ def test_on_a_mesh_every_device_scores_its_own_rows():
     rows = batch_sharding(mesh)
     # 24 rows, 6 on a device; 38 words, 19 on a device: no other size is like these.
     sizes = {"vocab_size": 38, "kv_heads": 2, "heads": 2}
-    alone = decoder_of("untied", 5, **sizes)
+    alone = decoder_of(UNTIED, 5, **sizes)
     spread = dataclasses.replace(alone, rows=rows)
     params, batch = formula_params(alone.config), batch_of(38, 11, rows=24)
     expected = jax.jit(jax.value_and_grad(lambda p: supervised(alone, p, batch)))(params)

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 
+from bakein.model import kernels
 from bakein.model.cache import Cache, write_layer
 from bakein.model.config import ModelConfig
 from bakein.model.layers import Dense, RMSNorm, softcap
@@ -23,7 +25,8 @@ class View(NamedTuple):
 
     cos_BL1C: jax.Array  # rotation of the queries and of the new keys
     sin_BL1C: jax.Array
-    mask_BLS: jax.Array  # bool: which key each query attends to
+    mask_BLS: jax.Array | None  # bool: which key each query attends to; None where a kernel knows
+    segments_BL: jax.Array | None  # for the kernel; None where there is a mask
 
 
 def attention_mask(
@@ -75,13 +78,24 @@ def attend(
 
 
 class Attention(nn.Module):
-    """Projections, QK-norm, RoPE, cache and attention of one layer."""
+    """Projections, QK-norm, RoPE, cache and attention of one layer.
+
+    Attributes:
+      config: of the decoder.
+      heads: on a mesh, the sharding of arrays [B, L, N, H]; for the kernels.
+    """
 
     config: ModelConfig
+    heads: NamedSharding | None
 
     @nn.compact
     def __call__(
-        self, x_BLD: jax.Array, view: View, cache: Cache | None, layer: int | jax.Array
+        self,
+        x_BLD: jax.Array,
+        view: View,
+        cache: Cache | None,
+        layer: int | jax.Array,
+        local: bool | jax.Array,
     ) -> tuple[jax.Array, Cache | None]:
         """Maps [B, L, D] to itself; with a cache, keys and values are written to it and read."""
         c = self.config
@@ -102,12 +116,16 @@ class Attention(nn.Module):
         q_BLNH = rotate(q_BLNH, view.cos_BL1C, view.sin_BL1C)
         k_BLKH = rotate(k_BLKH, view.cos_BL1C, view.sin_BL1C)
 
-        k_BKSH, v_BKSH = jnp.swapaxes(k_BLKH, 1, 2), jnp.swapaxes(v_BLKH, 1, 2)
-        if cache is not None:
-            cache, k_BKSH, v_BKSH = write_layer(cache, layer, k_BKSH, v_BKSH)
-        k_BKSH, v_BKSH = k_BKSH.astype(dtype), v_BKSH.astype(dtype)
-        scale = c.head_dim**-0.5 if c.query_scale is None else c.query_scale
-        y_BLNH = attend(q_BLNH, k_BKSH, v_BKSH, view.mask_BLS, scale, c.attention_softcap)
+        if view.mask_BLS is None:
+            arrays = q_BLNH, k_BLKH, v_BLKH, view.segments_BL
+            y_BLNH = kernels.attend(*arrays, local, c, self.heads)
+        else:
+            k_BKSH, v_BKSH = jnp.swapaxes(k_BLKH, 1, 2), jnp.swapaxes(v_BLKH, 1, 2)
+            if cache is not None:
+                cache, k_BKSH, v_BKSH = write_layer(cache, layer, k_BKSH, v_BKSH)
+            k_BKSH, v_BKSH = k_BKSH.astype(dtype), v_BKSH.astype(dtype)
+            scale, cap = c.attention_scale, c.attention_softcap
+            y_BLNH = attend(q_BLNH, k_BKSH, v_BKSH, view.mask_BLS, scale, cap)
         axes, gain = ("heads", "head_dim", "embed"), (2 * c.layers) ** -0.5
         output = Dense((c.d_model,), axes, dtype, contract=2, gain=gain, name="output")
         return output(y_BLNH), cache

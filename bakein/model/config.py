@@ -10,6 +10,7 @@ from bakein.model.remat import POLICIES
 _QK_NORMS = ("none", "head", "projection")
 _ACTIVATIONS = ("silu", "gelu")
 _DTYPES = ("float32", "bfloat16")
+_ATTENTIONS = ("reference", "splash", "cudnn")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +81,8 @@ class ModelConfig:
     dtype: str  # of activations; parameters and logits are always float32
     scan_layers: bool  # one stacked layer, compiled once, instead of `layers` copies
     remat: str  # what each layer's backward pass computes anew: "none", ... see `model.remat`
+    attention: str  # "reference"; a kernel: "splash" on TPUs, "cudnn" on GPUs; not while decoding
+    shard_length: bool  # on a mesh, split the residual stream along L too, over the tensor axis
     logits_chunk: int  # positions whose logits a loss makes at a time; 0: all at once
 
     def __post_init__(self):
@@ -95,6 +98,14 @@ class ModelConfig:
         _require(self.activation in _ACTIVATIONS, "activation", self, f"one of {_ACTIVATIONS}")
         _require(self.dtype in _DTYPES, "dtype", self, f"one of {_DTYPES}")
         _require(self.remat in POLICIES, "remat", self, f"one of {tuple(POLICIES)}")
+        _require(self.attention in _ATTENTIONS, "attention", self, f"one of {_ATTENTIONS}")
+        if self.attention == "cudnn":
+            capped = self.attention_softcap is not None
+            _require(not capped, "attention", self, "another where attention_softcap is set")
+            half = self.dtype == "bfloat16"
+            _require(half, "attention", self, "another where dtype is not 'bfloat16'")
+            ok = self.head_dim % 8 == 0
+            _require(ok, "attention", self, "another where head_dim is no multiple of 8")
         _require(self.logits_chunk >= 0, "logits_chunk", self, "at least 0")
         _require(
             self.heads % self.kv_heads == 0, "kv_heads", self, f"a divisor of heads ({self.heads})"
@@ -113,6 +124,11 @@ class ModelConfig:
     def compute_dtype(self) -> jnp.dtype:
         """The dtype of activations."""
         return jnp.dtype(self.dtype)
+
+    @property
+    def attention_scale(self) -> float:
+        """What multiplies query · key."""
+        return self.head_dim**-0.5 if self.query_scale is None else self.query_scale
 
     @property
     def local_layers(self) -> tuple[bool, ...]:

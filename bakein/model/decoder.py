@@ -6,6 +6,7 @@ Shapes: B batch, L length, S cache slots, D d_model, V vocabulary.
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 
 from bakein.model.attention import Attention, View, attention_mask
 from bakein.model.cache import Cache, place_tokens
@@ -19,7 +20,10 @@ class Block(nn.Module):
     """One layer: attention, then the gated MLP, each on a residual branch."""
 
     config: ModelConfig
-    rows: jax.sharding.Sharding | None
+    # As those of the decoder; `stream` is None where L is not split.
+    rows: NamedSharding | None
+    heads: NamedSharding | None
+    stream: NamedSharding | None
 
     @nn.compact
     def __call__(self, carry, local, layer, local_view: View, global_view: View):
@@ -33,15 +37,19 @@ class Block(nn.Module):
         def norm(name, present, x):
             return RMSNorm(("embed",), c.norm_eps, c.norm_offset, name=name)(x) if present else x
 
-        h_BLD = norm("attention_pre_norm", c.pre_norm, x_BLD)
-        h_BLD, cache = Attention(c, name="attention")(h_BLD, view, cache, layer)
-        x_BLD = x_BLD + norm("attention_post_norm", c.post_norm, h_BLD)
+        # Where L is split, a branch gathers its input and scatters the sum that it ends with
+        # [2205.05198]; told nothing, the compiler may gather the weights instead.
+        whole = None if self.stream is None else self.rows
+        h_BLD = _constrain(norm("attention_pre_norm", c.pre_norm, x_BLD), whole)
+        attention = Attention(c, self.heads, name="attention")
+        h_BLD, cache = attention(h_BLD, view, cache, layer, local)
+        x_BLD = x_BLD + norm("attention_post_norm", c.post_norm, _constrain(h_BLD, self.stream))
 
         gain = (2 * c.layers) ** -0.5
-        h_BLD = norm("mlp_pre_norm", c.pre_norm, x_BLD)
+        h_BLD = _constrain(norm("mlp_pre_norm", c.pre_norm, x_BLD), whole)
         h_BLD = GatedMLP(c.d_ff, c.activation, c.compute_dtype, gain, name="mlp")(h_BLD)
-        x_BLD = x_BLD + norm("mlp_post_norm", c.post_norm, h_BLD)
-        return (_constrain(x_BLD, self.rows), cache), None
+        x_BLD = x_BLD + norm("mlp_post_norm", c.post_norm, _constrain(h_BLD, self.stream))
+        return (_constrain(x_BLD, self.stream or self.rows), cache), None
 
 
 class Decoder(nn.Module):
@@ -54,10 +62,15 @@ class Decoder(nn.Module):
       rows: on a mesh, the sharding of arrays [B, ...]; the residual stream is held to it, so B
         must be divisible. Without it the compiler gathers whole batches instead of the weights
         that FSDP has split: the same numbers, at a multiple of the memory and traffic.
+      heads: ... of arrays [B, L, N, H]; needed beside `rows` for an attention kernel.
+      stream: ... of arrays [B, L, D] with L split; needed beside `rows` for `shard_length`.
+        `bakein.mesh.activation_shardings` makes the three.
     """
 
     config: ModelConfig
-    rows: jax.sharding.Sharding | None = None
+    rows: NamedSharding | None = None
+    heads: NamedSharding | None = None
+    stream: NamedSharding | None = None
 
     def setup(self):
         """Makes the token embedding, and the unembedding where it is not the same."""
@@ -114,15 +127,27 @@ class Decoder(nn.Module):
             cache = place_tokens(cache, positions_BL, segments_BL)
             key_positions, key_segments = cache.positions_BS, cache.segments_BS
 
+        rows, heads, stream = self.rows, self.heads, self.stream
+        # One short row is enough for `init`, and while decoding L is 1.
+        whole = cache is not None or self.is_initializing()
+        by_kernel = c.attention != "reference" and not whole
+        split = c.shard_length and rows is not None and not whole
+        if rows is not None and ((by_kernel and heads is None) or (split and stream is None)):
+            raise ValueError("Decoder: on a mesh it needs all of mesh.activation_shardings")
+        rows = None if self.is_initializing() else rows
+        stream = stream if split else None
+
         def view(theta, scaling, window):
-            mask = attention_mask(positions_BL, segments_BL, key_positions, key_segments, window)
-            return View(*rotation(positions_BL, frequencies(c.head_dim, theta, scaling)), mask)
+            turn = rotation(positions_BL, frequencies(c.head_dim, theta, scaling))
+            if by_kernel:
+                return View(*turn, None, segments_BL)
+            seen = positions_BL, segments_BL, key_positions, key_segments
+            return View(*turn, attention_mask(*seen, window), None)
 
         global_view = view(c.rope_theta, c.rope_scaling, None)
         local_view = view(c.local_rope_theta, None, c.window)
 
-        rows = None if self.is_initializing() else self.rows  # one row is enough for `init`
-        carry = (_constrain(self.embed(tokens_BL) * c.embed_scale, rows), cache)
+        carry = (_constrain(self.embed(tokens_BL) * c.embed_scale, stream or rows), cache)
         block = Block
         if c.remat != "none":
             # In a scan nothing is merged with its copy anyway, and the barriers would cost.
@@ -135,21 +160,22 @@ class Decoder(nn.Module):
                 in_axes=(0, 0, nn.broadcast, nn.broadcast),
                 length=c.layers,
                 metadata_params={nn.PARTITION_NAME: "layers"},
-            )(c, rows, name="layers")
+            )(c, rows, heads, stream, name="layers")
             scanned = (jnp.array(c.local_layers), jnp.arange(c.layers))
             carry, _ = layers(carry, *scanned, local_view, global_view)
         else:
             for i, local in enumerate(c.local_layers):
-                carry, _ = block(c, rows, name=f"layer_{i}")(
+                carry, _ = block(c, rows, heads, stream, name=f"layer_{i}")(
                     carry, local, i, local_view, global_view
                 )
         x_BLD, cache = carry
 
         x_BLD = RMSNorm(("embed",), c.norm_eps, c.norm_offset, name="final_norm")(x_BLD)
+        x_BLD = _constrain(x_BLD, rows if split else None)
         if cache is not None:
             cache = cache.replace(index=cache.index + tokens_BL.shape[1])
         return x_BLD, cache
 
 
-def _constrain(x_BLD: jax.Array, rows: jax.sharding.Sharding | None) -> jax.Array:
-    return x_BLD if rows is None else jax.lax.with_sharding_constraint(x_BLD, rows)
+def _constrain(x_BLD: jax.Array, sharding: NamedSharding | None) -> jax.Array:
+    return x_BLD if sharding is None else jax.lax.with_sharding_constraint(x_BLD, sharding)

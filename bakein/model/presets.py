@@ -40,6 +40,8 @@ def tiny(vocab_size: int) -> ModelConfig:
         dtype="float32",
         scan_layers=False,
         remat="none",
+        attention="reference",
+        shard_length=False,
         logits_chunk=0,
     )
 

@@ -9,7 +9,7 @@ import jax
 from bakein import mesh as mesh_lib
 from bakein.data.documents import ENDLESS
 from bakein.data.prompts import encode_prompts
-from bakein.model import abstract_params
+from bakein.model import abstract_params, check_platform
 from bakein.study.dag import Dag, Node, build_dag
 from bakein.study.errors import naming
 from bakein.study.materials import Materials, mixture, packing
@@ -79,9 +79,13 @@ def check_fit(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> No
     """Checks what depends on the devices and on the data.
 
     Raises:
-        ConfigError: a batch does not fit the mesh, or a prompt the rows.
+        ConfigError: a batch does not fit the mesh, or a prompt the rows, or the devices do not
+            have the kernel that is asked for.
         DataError: a world cannot be used.
     """
+    with naming("config"):
+        model = study.model_config(materials.tokenizer.vocab_size)
+        check_platform(model, mesh.devices.flat[0].platform)
     with naming("config.evaluation"):
         mesh_lib.check_divisible(mesh, "rows", study.evaluation.rows)
     for name, probe in study.probes.items():
@@ -94,10 +98,16 @@ def check_fit(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> No
                 if isinstance(stage, SupervisedConfig):
                     rows = stage.batch // stage.accumulation
                     mesh_lib.check_divisible(mesh, "batch / accumulation", rows)
+                    if study.model["shard_length"]:
+                        mesh_lib.check_divisible(mesh, "length", stage.length, ("tensor",))
                     mixture(name, stage).shard(packing(name, stage).shards - 1, stage.shards)
                     continue
                 rows = stage.prompts * stage.group // (stage.minibatches * stage.accumulation)
                 mesh_lib.check_divisible(mesh, "prompts * group / minibatches / accumulation", rows)
+                if study.model["shard_length"]:
+                    length = stage.prompt_length + stage.max_new_tokens - 1
+                    what = "prompt_length + max_new_tokens - 1"
+                    mesh_lib.check_divisible(mesh, what, length, ("tensor",))
                 if (stage.world, stage.prompt_length) in checked:
                     continue
                 checked.add((stage.world, stage.prompt_length))

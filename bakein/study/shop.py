@@ -100,7 +100,7 @@ class Shop:
 def make_decoder(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> Decoder:
     """The model of a study, on a mesh."""
     config = study.model_config(materials.tokenizer.vocab_size)
-    return Decoder(config, rows=mesh_lib.batch_sharding(mesh))
+    return Decoder(config, **mesh_lib.activation_shardings(mesh))
 
 
 def work_of(node: Node, shop: Shop) -> float:
