@@ -1,211 +1,203 @@
-"""The TPU scripts, run with a stand-in gcloud that records its arguments and plays the worker."""
+"""The TPU scripts, one by one, run with a stand-in gcloud that plays the workers."""
 
-import os
+import datetime
+import re
 import shlex
-import shutil
-import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from tpu_cloud import CONFIG, SCRIPTS, Cloud, executable, git, project, running, wait_for
 
-ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ROOT / "tpu_scripts"
-
-# Writes a file of NUL-separated arguments for each call. WORKER, if set, is a folder that stands
-# for the home directory of a worker: there --command is run and a bundle arrives.
-GCLOUD = r"""#!/usr/bin/env bash
-set -eu
-printf '%s\0' "$@" >"$CALLS/$(ls "$CALLS" | wc -l)"
-if [[ -n ${WORKER-} ]]; then
-  for word in "$@"; do
-    [[ $word == --command=* ]] && (cd "$WORKER" && HOME=$WORKER PATH=$WORKER/bin:$PATH \
-      bash -c "${word#--command=}")
-    [[ $word == *.bundle && $word == /* ]] && cp "$word" "$WORKER"
-  done
-fi
-exit "${STATUS:-0}"
-"""
-
-TPU = ["bakein-1", "us-east5-b"]
-# Every script with arguments that it accepts.
+# Every script that speaks with gcloud, with arguments that it accepts.
 ACCEPTED = {
-    "create.sh": [*TPU, "v6e-8", "v2-alpha-tpuv6e"],
-    "setup.sh": TPU,
-    "launch.sh": [*TPU, "--", "experiments/quickstart.py"],
-    "logs.sh": TPU,
-    "stop.sh": TPU,
-    "delete.sh": ["--yes", *TPU],
+    "create.sh": [],
+    "setup.sh": [],
+    "launch.sh": ["--", "experiments/quickstart.py"],
+    "status.sh": [],
+    "logs.sh": [],
+    "stop.sh": [],
+    "delete.sh": ["--yes"],
 }
+OTHERS = {"until_done.sh": ["--", "experiments/quickstart.py"], "gke.sh": ["status"]}
 
 
-def executable(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(0o755)
-
-
-class Cloud:
-    """Runs the scripts with the stand-in first on the PATH."""
-
-    def __init__(self, folder: Path):
-        self.records = folder / "calls"
-        self.records.mkdir()
-        self.worker = folder / "worker"
-        self.worker.mkdir()
-        executable(folder / "bin" / "gcloud", GCLOUD)
-        self.env = os.environ | {
-            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
-            "CALLS": str(self.records),
-        }
-
-    def run(self, script, *args, scripts=SCRIPTS, **env):
-        return subprocess.run(
-            [scripts / script, *args],
-            env=self.env | env,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=60,
-        )
-
-    def calls(self) -> list[list[str]]:
-        files = sorted(self.records.iterdir(), key=lambda path: int(path.name))
-        return [path.read_text().split("\0")[:-1] for path in files]
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory):
+    """The scripts in a small repository: its commit is quickly brought to a worker."""
+    return project(tmp_path_factory.mktemp("tpu") / "my project")
 
 
 @pytest.fixture
-def cloud(tmp_path):
-    return Cloud(tmp_path)
+def cloud(tmp_path, scripts):
+    cloud = Cloud(tmp_path, scripts)
+    yield cloud
+    cloud.power_off()
 
 
 def test_every_script_is_tested():
-    assert {path.name for path in SCRIPTS.glob("*.sh")} == {*ACCEPTED, "common.sh"}
+    assert {path.name for path in SCRIPTS.glob("*.sh")} == {*ACCEPTED, *OTHERS, "common.sh"}
 
 
-def test_shellcheck_finds_nothing():
-    shellcheck = Path(sys.executable).with_name("shellcheck")
-    done = subprocess.run([shellcheck, *SCRIPTS.glob("*.sh")], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
-
-
-@pytest.mark.parametrize("script", ACCEPTED)
-def test_help_names_the_script_and_calls_nothing(cloud, script):
-    done = cloud.run(script, "--help")
+@pytest.mark.parametrize("script", [*ACCEPTED, *OTHERS])
+def test_help_names_the_script_and_needs_no_configuration(cloud, script):
+    (cloud.folder / "my tpu.env").unlink()
+    done = subprocess.run(
+        [SCRIPTS / script, "--help"], env=cloud.env, capture_output=True, text=True
+    )
     assert done.returncode == 0
     assert f"  {script} " in done.stdout
     assert "--dry-run" in done.stdout
     assert cloud.calls() == []
 
 
+@pytest.mark.parametrize("kind", ["vm", "queued", "slices"])
 @pytest.mark.parametrize("script", ACCEPTED)
-def test_dry_run_prints_the_very_commands_and_calls_nothing(cloud, script):
+def test_dry_run_prints_the_very_commands_and_calls_nothing(cloud, script, kind):
+    cloud.config(QUEUED="no" if kind == "vm" else "yes", SLICES="2" if kind == "slices" else "1")
     dry = cloud.run(script, "--dry-run", *ACCEPTED[script])
     assert dry.returncode == 0, dry.stderr
     assert cloud.calls() == []
+    if script == "launch.sh":
+        cloud.run("setup.sh")
+    before = len(cloud.calls())
     assert cloud.run(script, *ACCEPTED[script]).returncode == 0
+    real = cloud.calls()[before:]
+    cloud.power_off()
 
     # Only bash can read bash's quoting back.
-    real = cloud.calls()
-    subprocess.run(["bash", "-c", "git() { :; }\n" + dry.stdout], env=cloud.env, check=True)
-    printed = cloud.calls()[len(real) :]
-    if script == "setup.sh":  # The bundle's folder is new every time.
-        real[0][4] = printed[0][4] = "bundle"
+    subprocess.run(
+        ["bash", "-c", "git() { touch $TMPDIR/bakein-1.bundle; }\n" + dry.stdout],
+        env=cloud.env,
+        capture_output=True,
+        check=script not in ("launch.sh", "setup.sh"),  # setup brought no commit here
+    )
+    printed = cloud.calls()[before + len(real) :]
+    if script == "setup.sh":  # The folder of the bundle is new every time.
+        real[0][-6] = printed[0][-6] = "bundle"
     assert printed == real != []
 
 
-@pytest.mark.parametrize("script", ACCEPTED)
+@pytest.mark.parametrize("script", [*ACCEPTED, *OTHERS])
 @pytest.mark.parametrize(
-    ("args", "message"),
+    ("config", "args", "message"),
     [
-        ([], "expected NAME ZONE"),
-        (["bakein-1"], "expected NAME ZONE"),
-        ([*TPU, "a", "b", "c"], "got 5 arguments"),
-        (["--sp0t", *TPU], "unknown option --sp0t"),
+        ({}, ["extra"], "unexpected argument extra"),
+        ({}, ["--sp0t"], "unknown option --sp0t"),
+        ({"ZONE": None}, [], "ZONE is missing"),
     ],
 )
-def test_wrong_arguments_exit_2_with_one_line_and_call_nothing(cloud, script, args, message):
-    done = cloud.run(script, *args)
+def test_a_mistake_exits_2_with_one_line_and_calls_nothing(cloud, script, config, args, message):
+    path = cloud.config(**config)
+    first = OTHERS["gke.sh"] if script == "gke.sh" else []
+    done = cloud.run(script, *first, *args, ZONE="us-east1-d")  # the environment does not count
     assert done.returncode == 2
     assert done.stderr.startswith(f"{script}: ")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+    if config:
+        assert str(path) in done.stderr
     assert cloud.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("config", "args", "message"),
+    [
+        ({}, ["--sp0t=yes"], "unknown option --sp0t"),
+        ({}, ["--spot=maybe"], "SPOT is 'maybe'; it must be yes or no"),
+        ({"ZONE": ""}, [], "ZONE is ''"),
+        ({"TYPE": "v5e-8"}, [], "TYPE is 'v5e-8'; it must be v4-N, v5p-N"),
+        ({"STORE": "bucket"}, [], "STORE is 'bucket'; it must be gs://BUCKET, HOST:/SHARE"),
+        ({"SLICES": "0"}, [], "SLICES is '0'"),
+        ({"NAME": "b;id"}, [], "NAME is 'b;id'"),
+        ({"COLOUR": "red"}, [], "line 16: COLOUR=red: expected KEY=VALUE with KEY one of"),
+    ],
+)
+def test_a_value_that_cannot_be_is_one_line_too(cloud, config, args, message):
+    path = cloud.config(**config)
+    done = cloud.run("create.sh", *args)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert str(path) in done.stderr or args
+    assert cloud.calls() == []
+
+
+def test_a_missing_configuration_says_where_to_get_one(cloud):
+    (cloud.folder / "my tpu.env").unlink()
+    done = cloud.run("status.sh")
+    assert done.returncode == 2
+    assert f"cp {cloud.scripts}/tpu.env.example {cloud.folder}/my tpu.env" in done.stderr
+
+
+def test_the_example_is_a_configuration_and_runs_nothing(cloud):
+    example = (SCRIPTS / "tpu.env.example").read_text()
+    cloud.config(example.replace("NAME=bakein-1", "NAME=$(touch /tmp/x)"))
+    assert "NAME is '$(touch /tmp/x)'" in cloud.run("create.sh").stderr
+    cloud.config(example)
+    assert cloud.run("create.sh").returncode == 0
+    assert re.findall("^([A-Z_]+)=", example, re.MULTILINE) == [*CONFIG]
 
 
 @pytest.mark.parametrize("script", ACCEPTED)
 def test_a_failing_gcloud_ends_the_script_with_its_status(cloud, script):
-    assert cloud.run(script, *ACCEPTED[script], STATUS="7").returncode == 7
+    cloud.says("errors", *(f"{verb} ssh" for verb in ("create", "list", "scp", "ssh", "delete")))
+    assert cloud.run(script, *ACCEPTED[script]).returncode == 255
     assert len(cloud.calls()) == 1
 
 
-def test_create_makes_a_vm_or_a_queued_resource(cloud):
-    cloud.run("create.sh", *ACCEPTED["create.sh"], "--spot")
-    cloud.run("create.sh", "--queued", *ACCEPTED["create.sh"])
-    vm, queued = cloud.calls()
-    assert shlex.join(vm) == (
+def test_create_makes_a_vm_a_queued_resource_or_several_slices(cloud):
+    cloud.run("create.sh", "--spot=yes")
+    cloud.run("create.sh", "--queued=yes")
+    cloud.run("create.sh", "--queued=yes", "--slices=2", "--zone=us-east1-d", "--type=v6e-16")
+    where = "--project=my-project --zone=us-east5-b"
+    vm, queued, slices = map(shlex.join, cloud.calls())
+    assert vm == (
         "compute tpus tpu-vm create bakein-1 --version=v2-alpha-tpuv6e"
-        " --zone=us-east5-b --accelerator-type=v6e-8 --spot"
+        f" --accelerator-type=v6e-8 --spot {where}"
     )
-    assert shlex.join(queued) == (
+    assert queued == (
         "compute tpus queued-resources create bakein-1 --node-id=bakein-1"
-        " --runtime-version=v2-alpha-tpuv6e --zone=us-east5-b --accelerator-type=v6e-8"
+        f" --runtime-version=v2-alpha-tpuv6e --accelerator-type=v6e-8 {where}"
     )
+    assert slices == (
+        "compute tpus queued-resources create bakein-1 --node-count=2 --node-prefix=bakein-1"
+        " --runtime-version=v2-alpha-tpuv6e --accelerator-type=v6e-16 --project=my-project"
+        " --zone=us-east1-d"
+    )
+    assert "SLICES=2 needs QUEUED=yes" in cloud.run("create.sh", "--slices=2").stderr
 
 
 def test_delete_asks_for_yes(cloud):
-    done = cloud.run("delete.sh", *TPU)
+    done = cloud.run("delete.sh")
     assert done.returncode == 2
     assert "add --yes" in done.stderr
     assert cloud.calls() == []
 
-    cloud.run("delete.sh", *TPU, "--yes")
-    cloud.run("delete.sh", *TPU, "--yes", "--queued")
-    vm, queued = cloud.calls()
-    assert shlex.join(vm) == "compute tpus tpu-vm delete bakein-1 --zone=us-east5-b --quiet"
-    assert shlex.join(queued) == (
-        "compute tpus queued-resources delete bakein-1 --force --zone=us-east5-b --quiet"
-    )
+    cloud.run("delete.sh", "--yes")
+    cloud.run("delete.sh", "--yes", "--queued=yes")
+    vm, queued = map(shlex.join, cloud.calls())
+    where = "--project=my-project --zone=us-east5-b"
+    assert vm == f"compute tpus tpu-vm delete bakein-1 --quiet {where}"
+    assert queued == f"compute tpus queued-resources delete bakein-1 --force --quiet {where}"
 
 
-def test_logs_follows_one_worker_or_all(cloud):
-    cloud.run("logs.sh", *TPU)
-    cloud.run("logs.sh", "--all", *TPU)
-    assert [call[6] for call in cloud.calls()] == ["--worker=0", "--worker=all"]
-    assert all("tail -n 100 -F bakein/runs/launch.log" in call[7] for call in cloud.calls())
-
-
-def wait_for(path: Path) -> str:
-    """The text of a file that a process of the worker writes in one go."""
-    deadline = time.monotonic() + 30
-    while not (path.exists() and path.read_text()):
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.02)
-    return path.read_text()
-
-
-def running(group: int) -> bool:
-    """Whether a process group has a process that is not a zombie."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, pgrp = stat.read_text().rpartition(")")[2].split()[:3]
-        except OSError:  # It ended meanwhile.
-            continue
-        if int(pgrp) == group and state != "Z":
-            return True
-    return False
+def test_logs_follows_one_worker_or_shows_all(cloud):
+    for home in cloud.workers(2):
+        (home / "bakein.log").write_text(f"log of {home.name}\n")
+    assert cloud.run("logs.sh").stdout == "tail -n 100 -F bakein.log\n"
+    assert cloud.run("logs.sh", "--all").stdout == "w0: log of w0\nw1: log of w1\n"
+    # On several slices both numbers count: the worker of each node.
+    cloud.run("logs.sh", "--slices=2", "--queued=yes")
+    assert cloud.calls()[-1][2:8] == [
+        *("queued-resources", "ssh", "bakein-1", "--node=0", "--worker=0", "--quiet")
+    ]
 
 
 def test_launch_keeps_every_argument_intact_and_stop_ends_the_run(cloud):
-    home = cloud.worker / "bakein"
-    # Stands for bakein: writes its arguments down and works, with a child, until it is killed.
-    executable(
-        home / ".venv/bin/bakein",
-        "#!/usr/bin/env bash\ntrap '' TERM\nprintf '%s\\0' \"$@\" >arguments.new\n"
-        "mv arguments.new arguments\necho training\nsleep 600 & wait\n",
-    )
+    (home,) = cloud.workers(1)
+    cloud.run("setup.sh")
+    cloud.says("exits", "stubborn")
     arguments = [
         "experiments/my study.py:a b",
         '--config.name=it\'s "quoted" $HOME `id` $(id) \\ * ; & | > < é',
@@ -213,56 +205,137 @@ def test_launch_keeps_every_argument_intact_and_stop_ends_the_run(cloud):
         "",
         "--dry-run",
     ]
-    launched = cloud.run("launch.sh", *TPU, "--", *arguments, WORKER=str(cloud.worker))
-    group = int(wait_for(home / "runs/launch.pid"))
-    try:
-        assert launched.returncode == 0, launched.stderr
-        assert wait_for(home / "arguments").split("\0")[:-1] == ["run", *arguments]
-        assert wait_for(home / "runs/launch.log") == "training\n"
+    launched = cloud.run("launch.sh", "--", *arguments)
+    assert launched.returncode == 0, launched.stderr
+    group = int(wait_for(home / "bakein.pid"))
+    assert wait_for(home / "arguments").split("\0")[:-1] == ["run", *arguments]
+    while "training" not in wait_for(home / "bakein.log"):
+        time.sleep(0.02)
 
-        again = cloud.run("launch.sh", *TPU, "--", "x.py", WORKER=str(cloud.worker))
-        assert again.returncode == 1
-        assert "running already" in again.stderr
+    again = cloud.run("launch.sh", "--", "x.py")
+    assert again.returncode == 1
+    assert "w0: an experiment is running already" in again.stderr
 
-        stopped = cloud.run("stop.sh", *TPU, WORKER=str(cloud.worker))
-        assert ": stopped" in stopped.stdout
-        deadline = time.monotonic() + 30
-        while running(group):
-            assert time.monotonic() < deadline, "the run outlived stop.sh"
+    stopped = cloud.run("stop.sh", "--now")
+    assert stopped.stdout == "w0: stopped\n"
+    assert not running(group)
+    assert (home / "bakein.exit").read_text() == "stopped\n"
+    idle = cloud.run("stop.sh")
+    assert (idle.returncode, idle.stdout) == (0, "w0: no experiment was running\n")
+
+
+def test_stop_lets_the_run_save(cloud):
+    homes = cloud.workers(2)
+    cloud.run("setup.sh")
+    cloud.says("exits", "long")
+    assert cloud.run("launch.sh", "--", "x.py").returncode == 0
+    for home in homes:
+        wait_for(home / "arguments")
+        while "training" not in wait_for(home / "bakein.log"):
             time.sleep(0.02)
-    finally:
-        if running(group):
-            os.killpg(group, signal.SIGKILL)
-    idle = cloud.run("stop.sh", *TPU, WORKER=str(cloud.worker))
-    assert idle.returncode == 0
-    assert "no experiment was running" in idle.stdout
+    assert cloud.run("stop.sh").stdout == "w0: stopped\nw1: stopped\n"
+    assert all(home.joinpath("bakein.log").read_text().endswith("saving\n") for home in homes)
 
 
-def git(folder: Path, *args: str) -> str:
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-    return subprocess.run(
-        ["git", "-C", folder, *identity, *args], capture_output=True, text=True, check=True
-    ).stdout.strip()
+@pytest.mark.parametrize(
+    ("type_", "slices", "several"),
+    [
+        ("v6e-8", 1, False),
+        ("v6e-16", 1, True),
+        ("v5litepod-8", 1, False),
+        ("v5litepod-16", 1, True),
+        ("v5p-8", 1, False),  # cores: 4 chips, one host
+        ("v5p-16", 1, True),
+        ("v4-8", 1, False),
+        ("v4-8", 2, True),
+    ],
+)
+def test_several_hosts_are_told_so_and_share_a_store(cloud, type_, slices, several):
+    kind = {"TYPE": type_, "SLICES": str(slices), "QUEUED": "yes"}
+    cloud.config(**kind)
+    done = cloud.run("launch.sh", "--dry-run", "--", "x.py")
+    assert ("run --distributed x.py" in done.stdout) is several
+    cloud.config(**kind, STORE="")
+    done = cloud.run("launch.sh", "--", "x.py")
+    assert ("STORE is empty; a study on several hosts needs one" in done.stderr) is several
 
 
-def test_setup_brings_the_workers_to_the_current_commit(cloud, tmp_path):
-    project = tmp_path / "my project"
-    shutil.copytree(SCRIPTS, project / "tpu_scripts")
-    git(tmp_path, "init", "--quiet", str(project))
-    executable(
-        cloud.worker / "bin/python3", '#!/usr/bin/env bash\necho "$@" >>"$HOME/python.log"\n'
-    )
+def test_several_workers_need_the_key_in_the_agent(cloud):
+    executable(cloud.folder / "bin" / "ssh-add", "#!/bin/sh\nexit 2\n")
+    done = cloud.run("setup.sh", "--type=v6e-16")
+    assert done.returncode == 2
+    assert "ssh-add ~/.ssh/google_compute_engine" in done.stderr
+    assert cloud.run("setup.sh").returncode == 0
+
+
+def test_setup_brings_the_workers_to_the_current_commit(cloud, scripts):
+    (home,) = cloud.workers(1)
     for text in ("first", "second"):
-        (project / "file").write_text(text)
-        git(project, "add", ".")
-        git(project, "commit", "--quiet", "--message", text)
-        done = cloud.run(
-            "setup.sh", *TPU, scripts=project / "tpu_scripts", WORKER=str(cloud.worker)
-        )
+        (scripts.parent / "file").write_text(text)
+        git(scripts.parent, "add", ".")
+        git(scripts.parent, "commit", "--quiet", "--message", text)
+        done = cloud.run("setup.sh")
         assert done.returncode == 0, done.stderr
-        checkout = cloud.worker / "bakein"
-        assert git(checkout, "rev-parse", "HEAD") == git(project, "rev-parse", "HEAD")
+        checkout = home / "bakein"
+        assert git(checkout, "rev-parse", "HEAD") == git(scripts.parent, "rev-parse", "HEAD")
         assert (checkout / "file").read_text() == text
-    assert "--editable .[tpu]" in (cloud.worker / "python.log").read_text()
+    assert "--editable .[tpu]" in (home / "machine.log").read_text()
     assert [call[3] for call in cloud.calls()] == ["scp", "ssh"] * 2
     assert all("--worker=all" in call for call in cloud.calls())
+
+
+@pytest.mark.parametrize(
+    ("store", "mount"),
+    [
+        ("gs://my-bucket", "gcsfuse --implicit-dirs --rename-dir-limit=200000 my-bucket runs"),
+        ("10.0.0.2:/share", "sudo mount -t nfs 10.0.0.2:/share runs"),
+        ("", None),
+    ],
+)
+def test_setup_mounts_the_store_once(cloud, store, mount):
+    (home,) = cloud.workers(1)
+    cloud.config(STORE=store)
+    for _ in range(2):
+        assert cloud.run("setup.sh").returncode == 0
+    lines = (home / "machine.log").read_text().splitlines()
+    assert lines.count(mount) == (1 if mount else 0)
+    if mount:
+        (home / "mounted").unlink()  # as after the machine was started anew
+        done = cloud.run("launch.sh", "--", "x.py")
+        assert done.returncode == 1
+        assert "w0: STORE is not mounted; setup.sh does that" in done.stderr
+
+
+def test_status_shows_the_queue_the_vms_the_cost_and_the_run(cloud):
+    cloud.config(QUEUED="yes")
+    cloud.says("states", "- -")
+    assert cloud.run("status.sh").stdout.splitlines()[1:] == [
+        "queue: nothing asked for",
+        "VM: none, and nothing to pay for it",
+    ]
+    cloud.says("states", "ACTIVE REPAIRING")
+    assert "run " not in cloud.run("status.sh").stdout
+
+    cloud.workers(2)
+    cloud.run("setup.sh")
+    cloud.says("states", "ACTIVE READY")
+    cloud.says("exits", "0 3")
+    cloud.run("launch.sh", "--", "x.py")
+    for home in (cloud.folder / "workers").iterdir():
+        wait_for(home / "bakein.exit")
+    created = datetime.datetime(2026, 11, 27, 20, 3, 11, tzinfo=datetime.UTC)
+    hours = (datetime.datetime.now(datetime.UTC) - created).total_seconds() / 3600
+    lines = cloud.run("status.sh").stdout.splitlines()
+    assert lines[0] == "bakein-1: 1 × v6e-8 in us-east5-b, 8 chips"
+    assert lines[1] == "queue: ACTIVE"
+    assert lines[2] == "VM: bakein-1 READY, 2 workers, created 2026-11-27T20:03:11.123456789Z"
+    assert lines[3].startswith("cost so far: about ")
+    assert float(lines[3].split()[4]) == pytest.approx(20 * hours, abs=0.5)
+    assert "an estimate from PRICE=2.5 of 2026-11-27" in lines[3]
+    assert lines[4:] == [
+        "run w0 exited 0",
+        "log w0 training, start 1",
+        "run w1 exited 3",
+        "log w1 training, start 1",
+    ]
+    assert "for the money, set PRICE" in cloud.run("status.sh", "--price=").stdout

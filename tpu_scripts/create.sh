@@ -1,25 +1,23 @@
 #!/usr/bin/env bash
-# Create a TPU VM.
+# Create the TPU VM of the configuration: one host, a slice of several, or several slices.
 #
-#   create.sh [--spot] [--queued] [--dry-run] NAME ZONE TYPE VERSION
+#   create.sh [--dry-run]
 #
-# --spot    cheap, and may be taken away at any moment; a run resumes from its checkpoint
-# --queued  wait in the queue for capacity instead of failing where there is none
-#
-# For example: create.sh --spot --queued bakein-1 us-east5-b v6e-8 v2-alpha-tpuv6e
-# Types:       gcloud compute tpus accelerator-types list --zone=ZONE
-# Versions:    gcloud compute tpus versions list --zone=ZONE
+# With QUEUED=yes it asks the queue and comes back at once: status.sh says how far it is.
 
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
-parse 'NAME ZONE TYPE VERSION' '--spot --queued' "$@"
-name=${args[0]} zone=${args[1]} type=${args[2]} version=${args[3]}
+parse '' "$@"
+[[ $SLICES == 1 || $QUEUED == yes ]] || die "$config: SLICES=$SLICES needs QUEUED=yes"
 
-if has --queued; then
-  create=(queued-resources create "$name" --node-id="$name" --runtime-version="$version")
+if [[ $QUEUED == no ]]; then
+  create=(tpu-vm create "$NAME" --version="$VERSION")
+elif ((SLICES == 1)); then
+  create=(queued-resources create "$NAME" --node-id="$NAME" --runtime-version="$VERSION")
 else
-  create=(tpu-vm create "$name" --version="$version")
+  create=(queued-resources create "$NAME" --node-count="$SLICES" --node-prefix="$NAME"
+    --runtime-version="$VERSION")
 fi
-create+=(--zone="$zone" --accelerator-type="$type")
-if has --spot; then create+=(--spot); fi
-run gcloud compute tpus "${create[@]}"
+create+=(--accelerator-type="$TYPE")
+if [[ $SPOT == yes ]]; then create+=(--spot); fi
+tpu "${create[@]}"

@@ -1,16 +1,15 @@
 #!/usr/bin/env bash
-# Delete a TPU VM and everything on its disks.
+# Delete the TPU VM and everything on its disks. What is in STORE stays.
 #
-#   delete.sh --yes [--queued] [--dry-run] NAME ZONE
+#   delete.sh --yes [--dry-run]
 #
-# --yes     required: what is not in a bucket is lost
-# --queued  the VM was created with --queued: deletes the queued resource too
+# --yes  required: what is not in STORE is lost
 
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
-parse 'NAME ZONE' '--yes --queued' "$@"
-has --yes || die "this deletes ${args[0]} and its disks: add --yes"
+parse '--yes' "$@"
+has --yes || die "this deletes $NAME and its disks: add --yes"
 
-delete=(tpu-vm delete "${args[0]}")
-if has --queued; then delete=(queued-resources delete "${args[0]}" --force); fi
-run gcloud compute tpus "${delete[@]}" --zone="${args[1]}" --quiet
+delete=(tpu-vm delete "$NAME")
+if [[ $QUEUED == yes ]]; then delete=(queued-resources delete "$NAME" --force); fi
+tpu "${delete[@]}" --quiet

@@ -1,26 +1,41 @@
 #!/usr/bin/env bash
-# Launch an experiment on all workers of a TPU VM. It goes on when the connection ends.
+# Launch an experiment on all workers of the TPU. It goes on when the connection ends.
 #
-#   launch.sh [--dry-run] NAME ZONE -- EXPERIMENT [OPTIONS OF bakein run]
+#   launch.sh [--dry-run] -- EXPERIMENT [OPTIONS OF bakein run]
 #
-# For example: launch.sh bakein-1 us-east5-b -- experiments/quickstart.py --workdir runs/quickstart
+# For example: launch.sh -- experiments/quickstart.py
 #
-# Several workers need a work directory that they share, such as a mounted bucket. It outlives the
-# VM, too: after a preemption, create and set up the VM anew and launch the same command to resume.
+# The same command again resumes it. until_done.sh does that, and all that comes before.
 
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
-parse 'NAME ZONE' '' "$@"
-((${#rest[@]})) || die 'expected -- EXPERIMENT after NAME ZONE'
+parse '' "$@"
+((${#rest[@]})) || die 'expected -- EXPERIMENT'
+want_store
 
-# setsid makes the run the leader of a process group of its own, which stop.sh ends as one.
-on_workers "${args[@]}" all "${rest[@]}" <<'REMOTE'
+# Several hosts find each other: --distributed. On several slices nothing has to be said either: queued resources write MEGASCALE_COORDINATOR_
+# ADDRESS, _NUM_SLICES and _SLICE_ID into the metadata of each VM (tpu-env), where libtpu and
+# jax.distributed.initialize look for them: jax/_src/clusters/cloud_tpu_cluster.py of JAX.
+# setsid makes the run the leader of a process group of its own, which stop.sh ends as one. TERM
+# goes to the whole group: the shell outlives it, to write down how the run ended.
+on_workers all "$STORE" "${command[@]}" "${rest[@]}" <<'REMOTE'
+store=$1
+shift
 cd bakein
 mkdir -p runs
-if kill -0 "$(cat runs/launch.pid 2>/dev/null)" 2>/dev/null; then
+if [[ -n $store ]] && ! mountpoint --quiet runs; then
+  echo "$(hostname): STORE is not mounted; setup.sh does that" >&2
+  exit 1
+fi
+exec 9>>~/bakein.pid
+if ! flock --nonblock 9; then
   echo "$(hostname): an experiment is running already; stop.sh ends it" >&2
   exit 1
 fi
-setsid .venv/bin/bakein run "$@" </dev/null >runs/launch.log 2>&1 &
-echo $! >runs/launch.pid
+rm -f ~/bakein.exit
+printf '%q ' "$@" >~/bakein.command
+echo "== $(date -u +%FT%TZ) bakein $*" >>~/bakein.log
+setsid bash -c 'trap : TERM; "$@"; echo $? >~/bakein.exit' bash .venv/bin/bakein "$@" \
+  </dev/null >>~/bakein.log 2>&1 &
+echo $! >~/bakein.pid
 REMOTE

@@ -1,25 +1,33 @@
 #!/usr/bin/env bash
-# Copy the current commit to every worker of a TPU VM and install it there.
+# Copy the current commit to every worker of the TPU, install it there, and mount STORE as runs/.
 #
-#   setup.sh [--dry-run] NAME ZONE
+#   setup.sh [--dry-run]
 #
 # Run it again after a new commit: ~/bakein on the workers moves to it. Uncommitted changes stay
 # behind. The checkout has its history, so that a run records the commit it was made from.
 
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
-parse 'NAME ZONE' '' "$@"
+parse '' "$@"
+want_ssh_key
 
-folder=$(mktemp -d)
-trap 'rm -r "$folder"' EXIT
-bundle=$folder/bakein.bundle
-run git -C "$(dirname "$0")/.." bundle create --quiet "$bundle" HEAD
-run gcloud compute tpus tpu-vm scp "$bundle" "${args[0]}:bakein.bundle" --zone="${args[1]}" \
-  --worker=all
+folder=${TMPDIR:-/tmp} # a command that is only printed must find it later
+if ! $dry_run; then
+  folder=$(mktemp -d)
+  trap 'rm -r "$folder"' EXIT
+fi
+bundle=$folder/$NAME.bundle
+run git -C "$here/.." bundle create --quiet "$bundle" HEAD
+copy=(tpu-vm scp)
+if ((SLICES > 1)); then copy=(queued-resources scp --node=all); fi
+tpu "${copy[@]}" "$bundle" "$NAME:bakein.bundle" --worker=all --quiet
 
 # TPU VMs come with Python 3.10; uv brings the one that bakein needs. It goes into the user's own
 # site, which newer systems allow only when told so by the variable.
-on_workers "${args[@]}" all <<'REMOTE'
+# A new VM's own upgrades may hold the lock of apt for minutes. gcsfuse renames a folder, as
+# checkpoints do, only up to a limit: https://cloud.google.com/storage/docs/cloud-storage-fuse
+on_workers all "$STORE" <<'REMOTE'
+store=$1
 git init --quiet bakein
 cd bakein
 git fetch --quiet ../bakein.bundle HEAD
@@ -27,4 +35,23 @@ git checkout --quiet --force --detach FETCH_HEAD
 PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --user uv
 python3 -m uv venv --quiet --allow-existing --python 3.12 .venv
 python3 -m uv pip install --quiet --python .venv --editable '.[tpu]'
+
+mkdir -p runs
+if [[ -z $store ]] || mountpoint --quiet runs; then exit; fi
+install() { sudo apt-get -qq -o DPkg::Lock::Timeout=600 "$@" >/dev/null; }
+if [[ $store == gs://* ]]; then
+  if ! command -v gcsfuse >/dev/null; then
+    key=/usr/share/keyrings/cloud.google.asc apt=https://packages.cloud.google.com/apt
+    curl --silent --show-error --fail $apt/doc/apt-key.gpg | sudo tee $key >/dev/null
+    echo "deb [signed-by=$key] $apt gcsfuse-$(lsb_release -c -s) main" |
+      sudo tee /etc/apt/sources.list.d/gcsfuse.list >/dev/null
+    install update
+    install install gcsfuse
+  fi
+  gcsfuse --implicit-dirs --rename-dir-limit=200000 "${store#gs://}" runs >/dev/null
+else
+  command -v mount.nfs >/dev/null || { install update && install install nfs-common; }
+  sudo mount -t nfs "$store" runs
+  sudo chown "$(id -u)" runs
+fi
 REMOTE

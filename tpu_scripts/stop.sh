@@ -1,21 +1,29 @@
 #!/usr/bin/env bash
-# Stop the experiment on all workers of a TPU VM. Launching it again resumes it.
+# Stop the experiment on all workers. It saves first; launching it again resumes it.
 #
-#   stop.sh [--dry-run] NAME ZONE
+#   stop.sh [--now] [--dry-run]
+#
+# --now  do not wait until it has saved: what came after the last checkpoint is done again
 #
 # The VM stays, and costs: delete.sh removes it.
 
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
-parse 'NAME ZONE' '' "$@"
+parse '--now' "$@"
+patience=120 # seconds to save
+if has --now; then patience=0; fi
 
-# KILL, because jax.distributed catches TERM; a run may be killed at any moment without harm.
-on_workers "${args[@]}" all <<'REMOTE'
-cd bakein
-if kill -KILL -- "-$(cat runs/launch.pid 2>/dev/null)" 2>/dev/null; then
-  echo "$(hostname): stopped"
-else
+on_workers all "$patience" <<'REMOTE'
+if [[ ! -e bakein.pid ]] || flock --nonblock bakein.pid true; then
   echo "$(hostname): no experiment was running"
+  exit
 fi
-rm -f runs/launch.pid
+group=$(cat bakein.pid)
+if (($1 > 0)); then kill -TERM -- "-$group"; fi
+if ! flock --timeout "$1" bakein.pid true; then
+  kill -KILL -- "-$group"
+  flock bakein.pid true
+fi
+echo stopped >bakein.exit
+echo "$(hostname): stopped"
 REMOTE

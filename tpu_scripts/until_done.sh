@@ -1,0 +1,215 @@
+#!/usr/bin/env bash
+# Run an experiment until it is done: create the TPU, wait for it, set it up, launch, watch; after
+# a preemption or an interruption, start again. Run it again and it goes on from where things are.
+#
+#   until_done.sh [--delete] [--dry-run] -- EXPERIMENT [OPTIONS OF bakein run]
+#
+# --delete  when it ends, done or failed, delete the TPU; needs STORE, where the study stays
+#
+# Ctrl-C ends this script alone: the TPU and the run on it go on.
+# Status: 0 the study is done, 1 it failed or was given up, 2 wrong arguments, 130 Ctrl-C.
+
+set -euo pipefail
+source "$(dirname "$0")/common.sh"
+parse '--delete' "$@"
+((${#rest[@]})) || die 'expected -- EXPERIMENT'
+want_store
+if [[ $SPOT == yes && -z $STORE ]]; then
+  die "$config: STORE is empty; with SPOT=yes the VM's disk may be gone at any moment"
+fi
+if has --delete && [[ -z $STORE ]]; then die "--delete needs STORE, where the study stays"; fi
+want_ssh_key
+
+script() { # NAME [ARG ...]: another script, with the configuration that this one was given
+  local name=$1
+  shift
+  "$here/$name" ${overrides[@]+"${overrides[@]}"} "$@"
+}
+
+if $dry_run; then
+  echo '# until the TPU is READY:'
+  script create.sh --dry-run
+  if [[ $QUEUED == yes ]]; then queue_state; fi
+  nodes
+  echo '# then, and after each interruption:'
+  script setup.sh --dry-run
+  script launch.sh --dry-run -- "${rest[@]}"
+  echo "# until the run is done, every $POLL seconds:"
+  run_states
+  echo "# after a preemption$(if has --delete; then echo ', and at the end'; fi):"
+  script delete.sh --yes --dry-run
+  exit
+fi
+
+again=0    # starts after the first
+failures=0 # answers missing in a row
+ready=0    # seconds that the TPU was seen to be ready
+last=''    # what was said last
+
+say() { # the same thing once
+  if [[ $* != "$last" ]]; then echo "$(date +%T) $*" >&2; fi
+  last=$*
+}
+
+summary() { # WHAT
+  local hours
+  hours=$(LC_ALL=C awk -v seconds="$ready" 'BEGIN { printf "%.2f", seconds / 3600 }')
+  last=''
+  say "$1: $(printf '%q ' "${rest[@]}")"
+  say "started again $again times; the TPU was ready for $hours hours while this script looked on" \
+    "${PRICE:+(about $(usd "$hours"), an estimate)}"
+}
+
+finish() { # STATUS WHAT
+  trap - INT
+  summary "$2"
+  if [[ $state == ABSENT ]]; then
+    say "$NAME is not there, and costs nothing"
+  elif has --delete; then
+    if script delete.sh --yes; then
+      say "$NAME is deleted"
+    else
+      say "$NAME could not be deleted, and costs $(hourly)"
+    fi
+  else
+    say "$NAME stays as it is; while it is there it costs $(hourly): delete.sh --yes"
+  fi
+  exit "$1"
+}
+
+interrupted() {
+  echo >&2
+  summary 'interrupted'
+  say "$NAME and the run on it stay as they are; the same command goes on from there"
+  say "status.sh shows them; while $NAME is there it costs $(hourly): delete.sh --yes"
+  exit 130
+}
+trap interrupted INT
+
+start_again() { # WHY
+  ((++again <= RETRIES)) || finish 1 "given up after RETRIES=$RETRIES; the last reason: $1"
+  say "start $again of at most $RETRIES again: $1"
+}
+
+# Something did not answer. A laptop's network comes back; what stays away five times is wrong.
+missed() { # WHAT
+  ((++failures < 5)) || finish 1 "given up: $1, 5 times in a row"
+  say "$1; trying again"
+}
+
+create() {
+  local answer
+  say "asking for $SLICES × $TYPE in $ZONE"
+  if answer=$(script create.sh 2>&1); then
+    created=true
+    return
+  fi
+  echo "$answer" >&2
+  # Only a lack of capacity passes by itself: README.md has what else the cloud may say.
+  [[ $answer == *'no more capacity'* ]] || finish 1 'the TPU could not be created'
+  start_again 'no capacity in the zone'
+}
+
+begin() {
+  if ! script setup.sh; then
+    missed 'setup.sh failed'
+  elif ! script launch.sh -- "${rest[@]}"; then
+    missed 'launch.sh failed'
+  else
+    failures=0 mine=true
+    say 'launched'
+  fi
+}
+
+# One word for how the run is on all workers together. A worker that was taken away pulls the
+# others down, with whatever status: what was interrupted comes before what failed.
+verdict() { # WORKERS, with the lines of run_states on standard input
+  awk -v workers="$1" '
+    $1 == "run" { n++; state = $3 == "exited" ? $4 : $3; seen[state]++ }
+    END {
+      if (n != workers) print "unseen"
+      else if (seen["busy"]) print "busy"
+      else if (seen["stopped"]) print "stopped"
+      else if (seen["none"] == n) print "none"
+      else if (seen["gone"] || seen["none"]) print "interrupted"
+      else if (seen["75"]) print seen["running"] ? "ending" : "interrupted"
+      else if (seen["0"] + seen["running"] < n) print "failed"
+      else print seen["running"] ? "running" : "done"
+    }'
+}
+
+mine=false # whether this script saw the run alive: how an earlier one ended is no answer
+endings=0
+watch() { # WORKERS
+  local workers=$1 states how
+  if ! states=$(run_states "${command[@]}" "${rest[@]}"); then
+    missed 'the workers did not answer'
+    return
+  fi
+  how=$(verdict "$workers" <<<"$states")
+  if ! $mine && [[ " done stopped failed " == *" $how "* ]]; then how=none; fi
+  case $how in
+  unseen) missed "not all of $workers workers answered" ;;
+  none) begin ;;
+  running)
+    mine=true endings=0 failures=0
+    say "running: $(sed -n 's/^log [^ ]* //p' <<<"$states" | head -n 1)"
+    ;;
+  ending)
+    say 'it was interrupted and is saving'
+    if ((++endings < 5)); then return; fi
+    interrupted_run
+    ;;
+  interrupted) interrupted_run ;;
+  busy) finish 1 'another experiment is running: stop.sh ends it' ;;
+  done) finish 0 'done' ;;
+  stopped) finish 1 'stopped by stop.sh' ;;
+  failed)
+    script logs.sh --all >&2 || true
+    finish 1 "failed: $(awk '$1 == "run" { print $2, $3, $4 }' <<<"$states" | paste -s -d ';' -)"
+    ;;
+  esac
+}
+
+interrupted_run() {
+  endings=0
+  start_again 'the run was interrupted'
+  script stop.sh --now >&2 || true # where one worker was taken away, the others wait for it
+  begin
+}
+
+state=ABSENT
+created=false
+asked=false
+looked=$SECONDS
+while true; do
+  if ! answer=$(tpu_state); then
+    $asked || finish 1 'the cloud did not say how the TPU is'
+    answer=SILENT
+  fi
+  read -r state workers <<<"$answer"
+  asked=true
+  if [[ $state == READY ]]; then ready=$((ready + SECONDS - looked)); fi
+  looked=$SECONDS
+  case $state in
+  READY) watch "$workers" ;;
+  ABSENT)
+    if $created; then start_again "$NAME is not there any more"; fi
+    create
+    ;;
+  PREEMPTED | TERMINATED | SUSPENDED | GONE)
+    [[ -n $STORE ]] || finish 1 "$NAME is $state, and STORE is empty: what is on its disk goes with it"
+    say "$NAME is $state: deleting what is left of it"
+    created=true
+    script delete.sh --yes || missed 'delete.sh failed'
+    ;;
+  FAILED) finish 1 "the queue refused: gcloud compute tpus queued-resources describe $NAME --project=$PROJECT --zone=$ZONE" ;;
+  STOPPED) finish 1 "somebody stopped $NAME: gcloud compute tpus tpu-vm start $NAME --project=$PROJECT --zone=$ZONE" ;;
+  SILENT) missed 'the cloud did not say how the TPU is' ;;
+  *)
+    failures=0
+    say "$NAME is $state; waiting"
+    ;;
+  esac
+  sleep "$POLL"
+done
