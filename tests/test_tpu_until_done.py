@@ -55,6 +55,7 @@ def test_from_no_tpu_to_a_finished_study(cloud):
     assert cloud.verbs() == ["create", "scp"]
     home = cloud.folder / "workers" / "w0"
     assert (home / "arguments").read_text().split("\0")[:-1] == ["run", *STUDY[1:]]
+    assert done.stderr.count("SSH: Attempting") == 2  # of setup and launch, not of each look
     said = [line.split(" ", 1)[1] for line in done.stderr.splitlines() if line[:2].isdigit()]
     assert said[:4] == [
         "asking for 1 × v6e-8 in us-east5-b",
@@ -275,6 +276,7 @@ def test_stop_sh_ends_it(cloud):
     ("state", "config", "message"),
     [
         ("FAILED -", {}, "the queue refused: gcloud compute tpus queued-resources describe"),
+        ("ACTIVE UNKNOWN", {}, "bakein-1 is UNKNOWN: gcloud compute tpus tpu-vm describe"),
         ("ACTIVE STOPPED", {}, "somebody stopped bakein-1: gcloud compute tpus tpu-vm start"),
         (
             "ACTIVE TERMINATED",

@@ -109,6 +109,7 @@ def power_off():
 def ssh(flags):
     """Runs the command on the workers; the status is that of the first that failed."""
     worker = flags["--worker"]
+    print(f"SSH: Attempting to connect to worker {worker}...", file=sys.stderr)
     statuses = [
         shell(f"cd {home!r} && {flags['--command']}", HOME=home, PATH=f"{CLOUD}/machine:")
         for home in (HOMES if worker == "all" else [HOMES[int(worker)]])

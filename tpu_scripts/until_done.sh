@@ -35,11 +35,20 @@ if $dry_run; then
   script setup.sh --dry-run
   script launch.sh --dry-run -- "${rest[@]}"
   echo "# until the run is done, every $POLL seconds:"
-  run_states
+  run_states "${command[@]}" "${rest[@]}"
   echo "# after a preemption$(if has --delete; then echo ', and at the end'; fi):"
   script delete.sh --yes --dry-run
   exit
 fi
+
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
+quietly() { # gcloud has a word for each connection: shown only where something failed
+  local status=0
+  "$@" 2>"$said" || status=$?
+  ((status == 0)) || cat "$said" >&2
+  return "$status"
+}
 
 again=0    # starts after the first
 failures=0 # answers missing in a row
@@ -142,7 +151,7 @@ mine=false # whether this script saw the run alive: how an earlier one ended is 
 endings=0
 watch() { # WORKERS
   local workers=$1 states how
-  if ! states=$(run_states "${command[@]}" "${rest[@]}"); then
+  if ! states=$(quietly run_states "${command[@]}" "${rest[@]}"); then
     missed 'the workers did not answer'
     return
   fi
@@ -178,12 +187,13 @@ interrupted_run() {
   begin
 }
 
+where="$NAME --project=$PROJECT --zone=$ZONE"
 state=ABSENT
 created=false
 asked=false
 looked=$SECONDS
 while true; do
-  if ! answer=$(tpu_state); then
+  if ! answer=$(quietly tpu_state); then
     $asked || finish 1 'the cloud did not say how the TPU is'
     answer=SILENT
   fi
@@ -203,8 +213,9 @@ while true; do
     created=true
     script delete.sh --yes || missed 'delete.sh failed'
     ;;
-  FAILED) finish 1 "the queue refused: gcloud compute tpus queued-resources describe $NAME --project=$PROJECT --zone=$ZONE" ;;
-  STOPPED) finish 1 "somebody stopped $NAME: gcloud compute tpus tpu-vm start $NAME --project=$PROJECT --zone=$ZONE" ;;
+  FAILED) finish 1 "the queue refused: gcloud compute tpus queued-resources describe $where" ;;
+  STOPPED) finish 1 "somebody stopped $NAME: gcloud compute tpus tpu-vm start $where" ;;
+  UNKNOWN) finish 1 "$NAME is UNKNOWN: gcloud compute tpus tpu-vm describe $where" ;;
   SILENT) missed 'the cloud did not say how the TPU is' ;;
   *)
     failures=0
