@@ -206,14 +206,14 @@ def _keep_freed_memory() -> None:
 def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     from bakein.analysis.verdicts import RULES
     from bakein.study.config import resolve
-    from bakein.study.description import describe_study
+    from bakein.study.description import describe_study, device_name
     from bakein.study.digest import plain
     from bakein.study.dry_run import show_dry_run
     from bakein.study.executors.local import LocalExecutor
     from bakein.study.experiment import load_experiment
     from bakein.study.profile import profile
     from bakein.study.progress import say
-    from bakein.study.runner import make_plan, reuse, run_plan
+    from bakein.study.runner import check_devices, make_plan, reuse, run_plan
     from bakein.study.workdir import Workdir
 
     def warn(line: str) -> None:
@@ -223,11 +223,13 @@ def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     study = resolve(config)
     published = _published(study.published)
     workdir = Workdir(arguments.workdir or Path("runs") / study.name)
-    if arguments.dry_run:
-        print(show_dry_run(make_plan(study, workdir, warn)))
-        return 0
-    workdir.prepare(study.name)
+    if not arguments.dry_run:
+        workdir.prepare(study.name)
     plan = make_plan(study, workdir, warn)
+    check_devices(plan.shop)
+    if arguments.dry_run:
+        print(show_dry_run(plan))
+        return 0
     for folder in arguments.reuse:
         before = len(plan.todo)
         plan = reuse(plan, Workdir(folder))
@@ -238,7 +240,8 @@ def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         print(f"{len(plan.todo)} of {len(plan.dag.nodes)} stages to run in {workdir.path}")
     else:
         print(f"nothing to run: all {len(plan.dag.nodes)} stages in {workdir.path} are done")
-    record = describe_study(study, plan.dag, plain(config.to_dict()), RULES, published)
+    keys = plain(config.to_dict())
+    record = describe_study(study, plan.dag, device_name(), keys, RULES, published)
     with workdir.open(record, plan.shop.materials.tokenizer.save):
         run_plan(plan, LocalExecutor)
         return _print_report(workdir.path)

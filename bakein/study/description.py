@@ -21,6 +21,7 @@ _VERSIONS = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "num
 def describe_study(
     study: Study,
     dag: Dag,
+    device: str,
     config: Mapping[str, Any],
     rules: str,
     published: Mapping[str, Any] | None,
@@ -30,6 +31,7 @@ def describe_study(
     Args:
         study: the study.
         dag: its nodes.
+        device: what they run on, from `device_name`.
         config: the whole configuration as JSON.
         rules: how verdicts will be made.
         published: gaps to be shown beside the study's; None for none.
@@ -43,7 +45,7 @@ def describe_study(
             **{name: metadata.version(name) for name in _VERSIONS},
         },
         "git": _git_commit(),
-        "device": _device(),
+        "device": device,
         "seeds": list(study.members),
         "arms": list(study.arms),
         "stages": list(study.stages),
@@ -87,7 +89,8 @@ def plain_fields(value: Any) -> dict[str, Any]:
     return {key: item for key, item in plain(value).items() if key != "class"}
 
 
-def _device() -> str:
+def device_name() -> str:
+    """What this process computes with: how many devices, and of which kind."""
     device = jax.devices()[0]
     kind = platform.processor() or platform.machine() if device.platform == "cpu" else ""
     return f"{len(jax.devices())} x {device.device_kind} {kind}".strip()

@@ -42,22 +42,17 @@ class Plan:
 
 
 def make_plan(study: Study, workdir: Workdir, warn: Callable[[str], None]) -> Plan:
-    """Builds mesh, data and DAG, and checks what can only be checked with them.
+    """Builds data and DAG; no device is touched, and what depends on them is not checked.
 
     Raises:
-        ConfigError: a batch does not fit the mesh, or a prompt the rows.
+        ConfigError: the data does not fit the configuration.
         DataError: a file or a world cannot be used.
         WorkdirError: a file of the work directory is damaged.
     """
     materials = Materials(study)
-    model = study.model_config(materials.tokenizer.vocab_size)
-    with naming("config.mesh"):
-        mesh = mesh_lib.make_mesh(**dataclasses.asdict(study.mesh))
-        mesh_lib.logical_sharding(mesh, abstract_params(model))
-    check_fit(study, materials, mesh)
     dag = build_dag(study, materials)
     locks = threading.Lock(), threading.RLock()
-    shop = Shop(study, dag, materials, workdir, mesh, Programs(), *locks, warn, {})
+    shop = Shop(study, dag, materials, workdir, Programs(), *locks, warn, {})
     return Plan(shop, _todo(shop))
 
 
@@ -73,6 +68,18 @@ def reuse(plan: Plan, other: Workdir) -> Plan:
     """
     plan.shop.workdir.take_over(other, [node.id for node in plan.todo])
     return Plan(plan.shop, _todo(plan.shop))
+
+
+def check_devices(shop: Shop) -> None:
+    """Makes the mesh of this process's devices, and checks what depends on it.
+
+    Raises:
+        ConfigError: the mesh does not fit the devices or the model; else as for `check_fit`.
+        DataError: a world cannot be used.
+    """
+    with naming("config.mesh"):
+        mesh_lib.logical_sharding(shop.mesh, abstract_params(shop.model))
+    check_fit(shop.study, shop.materials, shop.mesh)
 
 
 def check_fit(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> None:

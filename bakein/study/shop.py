@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 import jax
 
 from bakein import mesh as mesh_lib
-from bakein.model import Decoder, flops_per_token
+from bakein.model import Decoder, ModelConfig, flops_per_token
 from bakein.study.dag import Dag, Node
 from bakein.study.digest import seed_of
+from bakein.study.errors import naming
 from bakein.study.materials import Materials
 from bakein.study.probes import ProbeConfig
 from bakein.study.programs import Programs
@@ -32,7 +33,6 @@ class Shop:
         dag: its nodes.
         materials: its data.
         workdir: where it stands.
-        mesh: the devices.
         programs: jitted programs.
         orbax: held while a checkpoint is written or read.
         mending: held while a parent's parameters are loaded, and made again if need be.
@@ -44,7 +44,6 @@ class Shop:
     dag: Dag
     materials: Materials
     workdir: Workdir
-    mesh: jax.sharding.Mesh
     programs: Programs
     orbax: contextlib.AbstractContextManager
     mending: contextlib.AbstractContextManager
@@ -52,8 +51,19 @@ class Shop:
     traces: Mapping[str, range]
 
     @functools.cached_property
-    def decoder(self) -> Decoder:
+    def mesh(self) -> jax.sharding.Mesh:
+        """The devices of this process; before it is asked for, none of them is touched."""
+        with naming("config.mesh"):
+            return mesh_lib.make_mesh(**dataclasses.asdict(self.study.mesh))
+
+    @functools.cached_property
+    def model(self) -> ModelConfig:
         """The model of the study."""
+        return self.study.model_config(self.materials.tokenizer.vocab_size)
+
+    @functools.cached_property
+    def decoder(self) -> Decoder:
+        """The model of the study on its mesh."""
         return make_decoder(self.study, self.materials, self.mesh)
 
     def folder(self, id: str) -> StageDir:
@@ -105,7 +115,7 @@ def make_decoder(study: Study, materials: Materials, mesh: jax.sharding.Mesh) ->
 
 def work_of(node: Node, shop: Shop) -> float:
     """FLOPs that a node will cost, about: for progress and plans."""
-    model, config = shop.decoder.config, node.config
+    model, config = shop.model, node.config
     if isinstance(config, SupervisedConfig):
         return 3 * flops_per_token(model, config.length / 2) * config.tokens / config.fill
     if isinstance(config, RLConfig):
