@@ -62,6 +62,7 @@ SIZES = {
     ),
 }
 OPTIMIZER = OptimizerConfig(
+    algorithm="adamw",
     learning_rate=1e-3,
     schedule="constant",
     warmup_steps=0,
@@ -72,6 +73,7 @@ OPTIMIZER = OptimizerConfig(
     eps=1e-8,
     weight_decay=0.01,
     clip_norm=1.0,
+    mu_dtype="float32",
 )
 
 

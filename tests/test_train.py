@@ -15,6 +15,7 @@ from bakein.train.state import init_params, new_state
 from bakein.train.step import make_train_step
 
 ADAMW = OptimizerConfig(
+    algorithm="adamw",
     learning_rate=1e-2,
     schedule="cosine",
     warmup_steps=2,
@@ -25,6 +26,7 @@ ADAMW = OptimizerConfig(
     eps=1e-8,
     weight_decay=0.1,
     clip_norm=1.0,
+    mu_dtype="float32",
 )
 VOCABULARY = 11
 
@@ -169,7 +171,14 @@ def test_warm_up_longer_than_the_stage_still_ends_finite():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("learning_rate", -1.0), ("learning_rate", float("nan")), ("b1", 1.0), ("schedule", "cosin")],
+    [
+        ("learning_rate", -1.0),
+        ("learning_rate", float("nan")),
+        ("b1", 1.0),
+        ("schedule", "cosin"),
+        ("algorithm", "lion"),
+        ("mu_dtype", "float8"),
+    ],
 )
 def test_an_impossible_optimizer_is_refused(key, value):
     with pytest.raises(ValueError, match=key):

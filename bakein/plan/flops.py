@@ -44,8 +44,8 @@ def _add(total: Count, jaxpr: Jaxpr, scope: str, times: float, unknown: int) -> 
                 total[key] = total.get(key, 0.0) + value
         else:
             often = {"scan": params.get("length"), "while": unknown}.get(name, 1)
-            if name == "shard_map":  # what is traced inside is one device's part
-                often = params["mesh"].size
+            if name == "shard_map":  # what is traced inside is the part of one device, or of a few
+                often = math.prod(params["mesh"].shape[axis] for axis in params["manual_axes"])
             for part in _inner(params):
                 _add(total, part, inner, times * often, unknown)
 

@@ -141,10 +141,11 @@ def dataset(path: str, split: str = "train") -> ConfigDict:
 
 
 def optimizer(**keys: Any) -> ConfigDict:
-    """AdamW; see `bakein.train.optimizer.OptimizerConfig`."""
+    """AdamW, or Muon; see `bakein.train.optimizer.OptimizerConfig`."""
     return _group(
         "optimizer",
         {
+            "algorithm": "adamw",  # or "muon", for the layers' matrices, with AdamW for the rest
             "learning_rate": 3e-3,
             "schedule": "cosine",  # "cosine", "wsd" or "constant", after the warm-up
             "warmup_steps": 50,
@@ -155,6 +156,7 @@ def optimizer(**keys: Any) -> ConfigDict:
             "eps": 1e-8,
             "weight_decay": 0.01,
             "clip_norm": 1.0,  # 0 turns clipping off
+            "mu_dtype": "float32",  # of the first moment as it is kept; or "bfloat16"
         },
         keys,
     )

@@ -1,9 +1,23 @@
-"""AdamW with its learning-rate schedule."""
+"""AdamW, or Muon beside it, with the learning-rate schedule."""
 
 import dataclasses
+import math
 
 import jax
 import optax
+from optax.contrib import MuonDimensionNumbers
+
+# The matrices of a layer, and which of their axes are contracted and which come out; counted from
+# the end, as scanned layers have one more in front. Gate and up are two matrices.
+_MATRICES = {
+    "query": MuonDimensionNumbers((-3,), (-2, -1)),
+    "key": MuonDimensionNumbers((-3,), (-2, -1)),
+    "value": MuonDimensionNumbers((-3,), (-2, -1)),
+    "output": MuonDimensionNumbers((-3, -2), (-1,)),
+    "gate_up": MuonDimensionNumbers((-3,), (-1,)),
+    "down": MuonDimensionNumbers((-2,), (-1,)),
+}
+_MUON_RMS = 0.2  # of an update's entries, about AdamW's: one learning rate does for both
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,19 +25,22 @@ class OptimizerConfig:
     """One optimizer. Steps are optimizer updates.
 
     Attributes:
+        algorithm: "adamw", or "muon": Muon for the matrices of the layers and AdamW for the rest.
         learning_rate: the peak.
         schedule: "cosine" (warm-up, cosine to `final_share`), "wsd" (warm-up, stable, linear
             decay over the last `decay_share` of the steps) or "constant" (warm-up, constant).
         warmup_steps: linear from 0 to the peak.
         final_share: last learning rate as a share of the peak.
         decay_share: share of the steps that "wsd" spends decaying.
-        b1: decay of the first moment.
+        b1: decay of the first moment; Muon's momentum.
         b2: decay of the second moment.
         eps: added to the root of the second moment.
         weight_decay: decoupled, on matrices only.
         clip_norm: global gradient norm above which gradients are scaled down; 0 turns it off.
+        mu_dtype: of the first moment as it is kept, "float32" or "bfloat16".
     """
 
+    algorithm: str
     learning_rate: float
     schedule: str
     warmup_steps: int
@@ -34,13 +51,24 @@ class OptimizerConfig:
     eps: float
     weight_decay: float
     clip_norm: float
+    mu_dtype: str
 
+    ALGORITHMS = ("adamw", "muon")
     SCHEDULES = ("cosine", "wsd", "constant")
+    MU_DTYPES = ("float32", "bfloat16")
 
     def __post_init__(self):
         """Refuses values that no optimizer can use."""
-        if self.schedule not in self.SCHEDULES:
-            raise ValueError(f"schedule is {self.schedule!r}, allowed: {', '.join(self.SCHEDULES)}")
+        words = {
+            "algorithm": self.ALGORITHMS,
+            "schedule": self.SCHEDULES,
+            "mu_dtype": self.MU_DTYPES,
+        }
+        for name, allowed in words.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, allowed: {', '.join(allowed)}"
+                )
         positive = ("learning_rate", "eps")
         for name in positive:
             if not getattr(self, name) > 0:
@@ -80,16 +108,60 @@ def is_matrix(params):
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """Clipping, then AdamW [Loshchilov and Hutter, 1711.05101] with the schedule inside."""
+    """Clipping, then AdamW [1711.05101] or Muon [2502.16982], with the schedule inside."""
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
-    return optax.chain(
-        clip,
-        optax.adamw(
-            make_schedule(config, steps),
-            b1=config.b1,
-            b2=config.b2,
-            eps=config.eps,
-            weight_decay=config.weight_decay,
-            mask=is_matrix,
-        ),
+    adamw = optax.adamw(
+        make_schedule(config, steps),
+        b1=config.b1,
+        b2=config.b2,
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+        mask=is_matrix,
+        mu_dtype=config.mu_dtype,
     )
+    if config.algorithm == "adamw":
+        return optax.chain(clip, adamw)
+    muon = optax.chain(
+        optax.contrib.scale_by_muon(
+            beta=config.b1,
+            eps=config.eps,
+            mu_dtype=config.mu_dtype,
+            weight_dimension_numbers=lambda params: _by_matrix(lambda _, axes: axes, params),
+        ),
+        optax.stateless(lambda updates, _: _by_matrix(_scale_by_shape, updates)),
+        optax.add_decayed_weights(config.weight_decay),
+        optax.scale_by_learning_rate(make_schedule(config, steps)),
+    )
+    # Not `optax.contrib.muon`: its AdamW has Nesterov momentum, and one weight decay for all.
+    return optax.chain(clip, optax.partition({"muon": muon, "adamw": adamw}, muon_or_adamw))
+
+
+def muon_or_adamw(params):
+    """Which of the two updates each leaf, by its name: "muon" the matrices of the layers.
+
+    Raises:
+        ValueError: a layer has a kernel of which it is not known how it is a matrix.
+    """
+
+    def which(path, _):
+        names = [part.key for part in path]
+        if not names[0].startswith("layer") or names[-1] != "kernel":
+            return "adamw"
+        if names[-2] not in _MATRICES:
+            raise ValueError(f"{'/'.join(names)}: Muon does not know which of its axes come out")
+        return "muon"
+
+    return jax.tree_util.tree_map_with_path(which, params)
+
+
+def _by_matrix(function, params):
+    """function(leaf, axes=its dimension numbers) of every matrix of the layers."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: function(leaf, axes=_MATRICES[path[-2].key]), params
+    )
+
+
+def _scale_by_shape(update, axes):
+    """An orthogonal matrix [m, n] times √max(m, n) has entries of RMS 1 [2502.16982, eq. 4]."""
+    sides = (math.prod(update.shape[i] for i in side) for side in axes)
+    return update * (_MUON_RMS * max(sides) ** 0.5)

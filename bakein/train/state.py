@@ -76,11 +76,16 @@ def state_shardings(
     abstract = params_on(decoder, mesh)
     params = jax.tree.map(lambda x: x.sharding, abstract)
     replicated = mesh_lib.replicated(mesh)
+
+    def is_masked(leaf):  # a parameter that another part of the optimizer updates
+        return isinstance(leaf, optax.MaskedNode)
+
     opt_state = optax.tree_map_params(
         tx,
-        lambda _, sharding: sharding,
+        lambda leaf, sharding: leaf if is_masked(leaf) else sharding,
         jax.eval_shape(tx.init, abstract),
         params,
         transform_non_params=lambda _: replicated,
+        is_leaf=is_masked,
     )
     return TrainState(step=replicated, params=params, opt_state=opt_state)
