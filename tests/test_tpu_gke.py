@@ -66,15 +66,18 @@ def test_launch_brings_the_commit_and_keeps_every_argument_intact(cloud, scripts
     assert "\n" not in command
     for tool in ("git", "python"):
         executable(tmp_path / "bin" / tool, "#!/bin/sh\n")
-    executable(tmp_path / "bin" / "bakein", '#!/bin/sh\nprintf "%s\\0" "$@"; exit 75\n')
-    ran = subprocess.run(
-        ["bash", "-c", f"({command}) & wait $!; exit $?"],
-        env=cloud.env,
-        capture_output=True,
-        text=True,
+    executable(
+        tmp_path / "bin" / "bakein",
+        "#!/bin/bash\ntrap 'exit 75' TERM\nprintf '%s\\0' \"$@\" >ran\nsleep 60 & wait\n",
     )
-    assert ran.stdout.split("\0")[:-1] == ["run", "--distributed", *arguments]
-    assert ran.returncode == 75
+    ran = subprocess.run(
+        ["bash", "-c", f"({command}) & until [[ -s ran ]]; do :; done; kill $!; wait $!"],
+        env=cloud.env,
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+    )
+    assert (tmp_path / "ran").read_text().split("\0")[:-1] == ["run", "--distributed", *arguments]
+    assert ran.returncode == 75  # SIGTERM reached the run, and its status XPK
 
 
 def test_status_logs_stop_and_delete(cloud):

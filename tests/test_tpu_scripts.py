@@ -1,13 +1,24 @@
 """The TPU scripts, one by one, run with a stand-in gcloud that plays the workers."""
 
 import datetime
+import os
 import re
 import shlex
+import signal
 import subprocess
-import time
 
 import pytest
-from tpu_cloud import CONFIG, SCRIPTS, Cloud, executable, git, project, running, wait_for
+from tpu_cloud import (
+    CONFIG,
+    SCRIPTS,
+    Cloud,
+    executable,
+    git,
+    project,
+    running,
+    wait_for,
+    wait_until_training,
+)
 
 # Every script that speaks with gcloud, with arguments that it accepts.
 ACCEPTED = {
@@ -209,8 +220,7 @@ def test_launch_keeps_every_argument_intact_and_stop_ends_the_run(cloud):
     assert launched.returncode == 0, launched.stderr
     group = int(wait_for(home / "bakein.pid"))
     assert wait_for(home / "arguments").split("\0")[:-1] == ["run", *arguments]
-    while "training" not in wait_for(home / "bakein.log"):
-        time.sleep(0.02)
+    wait_until_training(home)
 
     again = cloud.run("launch.sh", "--", "x.py")
     assert again.returncode == 1
@@ -220,6 +230,13 @@ def test_launch_keeps_every_argument_intact_and_stop_ends_the_run(cloud):
     assert stopped.stdout == "w0: stopped\n"
     assert not running(group)
     assert (home / "bakein.exit").read_text() == "stopped\n"
+
+    cloud.says("exits", "long")
+    cloud.run("launch.sh", "--", "x.py")
+    assert not (home / "bakein.exit").exists()  # that was of the run before
+    wait_until_training(home, start=2)
+    os.killpg(int((home / "bakein.pid").read_text()), signal.SIGTERM)
+    assert wait_for(home / "bakein.exit") == "75\n"
     idle = cloud.run("stop.sh")
     assert (idle.returncode, idle.stdout) == (0, "w0: no experiment was running\n")
 
@@ -230,9 +247,7 @@ def test_stop_lets_the_run_save(cloud):
     cloud.says("exits", "long")
     assert cloud.run("launch.sh", "--", "x.py").returncode == 0
     for home in homes:
-        wait_for(home / "arguments")
-        while "training" not in wait_for(home / "bakein.log"):
-            time.sleep(0.02)
+        wait_until_training(home)
     assert cloud.run("stop.sh").stdout == "w0: stopped\nw1: stopped\n"
     assert all(home.joinpath("bakein.log").read_text().endswith("saving\n") for home in homes)
 
@@ -288,7 +303,7 @@ def test_setup_brings_the_workers_to_the_current_commit(cloud, scripts):
     ("store", "mount"),
     [
         ("gs://my-bucket", "gcsfuse --implicit-dirs --rename-dir-limit=200000 my-bucket runs"),
-        ("10.0.0.2:/share", "sudo mount -t nfs 10.0.0.2:/share runs"),
+        ("10.0.0.2:/share", "sudo mount -t nfs -o nolock 10.0.0.2:/share runs"),
         ("", None),
     ],
 )

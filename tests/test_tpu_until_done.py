@@ -3,10 +3,9 @@
 import os
 import signal
 import subprocess
-import time
 
 import pytest
-from tpu_cloud import Cloud, project, running, wait_for
+from tpu_cloud import Cloud, project, running, wait_for, wait_until_training
 
 STUDY = ["--", "experiments/my study.py", "--config.name=it's"]
 
@@ -42,18 +41,12 @@ def starts(cloud, worker=0):
     return path.read_text().count("\n") if path.exists() else 0
 
 
-def wait_until_training(cloud, worker=0, start=1):
-    log = cloud.folder / "workers" / f"w{worker}" / "bakein.log"
-    while f"training, start {start}" not in wait_for(log):
-        time.sleep(0.02)
-
-
 def test_from_no_tpu_to_a_finished_study(cloud):
     cloud.says("states", "- -", "WAITING_FOR_RESOURCES -", "PROVISIONING CREATING", "ACTIVE READY")
     done = cloud.run("until_done.sh", *STUDY)
     assert done.returncode == 0, done.stderr
     assert cloud.verbs() == ["create", "scp"]
-    home = cloud.folder / "workers" / "w0"
+    home = cloud.home()
     assert (home / "arguments").read_text().split("\0")[:-1] == ["run", *STUDY[1:]]
     assert done.stderr.count("SSH: Attempting") == 2  # of setup and launch, not of each look
     said = [line.split(" ", 1)[1] for line in done.stderr.splitlines() if line[:2].isdigit()]
@@ -75,13 +68,13 @@ def test_again_it_picks_up_a_run_that_goes_on(cloud):
     cloud.run("setup.sh")
     cloud.says("exits", "long", "0")
     cloud.run("launch.sh", *STUDY)
-    wait_until_training(cloud)
+    wait_until_training(cloud.home())
     process = start(cloud, "--delete")
     try:
         while "running: training, start 1" not in process.stderr.readline():
             assert process.poll() is None
         assert starts(cloud) == 1
-        os.killpg(int(wait_for(cloud.folder / "workers/w0/bakein.pid")), signal.SIGTERM)
+        os.killpg(int(wait_for(cloud.home() / "bakein.pid")), signal.SIGTERM)
         told = process.communicate(timeout=60)[1]
     finally:
         process.kill()
@@ -97,7 +90,7 @@ def test_how_an_earlier_run_ended_is_no_answer(cloud, status):
     cloud.run("setup.sh")
     cloud.says("exits", status, "0")
     cloud.run("launch.sh", *STUDY)
-    wait_for(cloud.folder / "workers/w0/bakein.exit")
+    wait_for(cloud.home() / "bakein.exit")
     assert cloud.run("until_done.sh", *STUDY).returncode == 0
     assert starts(cloud) == 2
 
@@ -106,11 +99,11 @@ def test_another_experiment_is_left_alone(cloud):
     cloud.run("setup.sh")
     cloud.says("exits", "long")
     cloud.run("launch.sh", "--", "other.py")
-    wait_until_training(cloud)
+    wait_until_training(cloud.home())
     done = cloud.run("until_done.sh", *STUDY)
     assert done.returncode == 1
     assert "another experiment is running: stop.sh ends it" in done.stderr
-    assert running(int((cloud.folder / "workers/w0/bakein.pid").read_text()))
+    assert running(int((cloud.home() / "bakein.pid").read_text()))
 
 
 @pytest.mark.parametrize("lost", ["SUSPENDED -", "ACTIVE PREEMPTED", "ACTIVE -"])
@@ -196,7 +189,7 @@ def test_a_worker_that_was_interrupted_pulls_the_others_down_with_it(cloud):
     done = cloud.run("until_done.sh", *STUDY)
     assert done.returncode == 0, done.stderr
     assert [starts(cloud, worker) for worker in range(3)] == [2, 2, 2]
-    assert (cloud.folder / "workers/w2/arguments").read_text().split("\0")[1] == "--distributed"
+    assert (cloud.home(2) / "arguments").read_text().split("\0")[1] == "--distributed"
 
 
 def test_a_worker_that_was_started_anew_is_found(cloud):
@@ -205,10 +198,10 @@ def test_a_worker_that_was_started_anew_is_found(cloud):
     cloud.says("exits", "long stubborn", "0")
     process = start(cloud)
     try:
-        wait_until_training(cloud, 0)
-        wait_until_training(cloud, 1)
+        wait_until_training(cloud.home())
+        wait_until_training(cloud.home(1))
         # Power off and on: nobody wrote down how the run ended.
-        os.killpg(int(wait_for(cloud.folder / "workers/w0/bakein.pid")), signal.SIGKILL)
+        os.killpg(int(wait_for(cloud.home() / "bakein.pid")), signal.SIGKILL)
         told = process.communicate(timeout=60)[1]
     finally:
         process.kill()
@@ -255,14 +248,14 @@ def test_ctrl_c_leaves_the_tpu_and_says_what_it_costs(cloud):
     assert "bakein-1 and the run on it stay as they are" in told
     assert "costs about 20.00 USD an hour" in told
     assert "delete" not in cloud.verbs()
-    assert running(int((cloud.folder / "workers/w0/bakein.pid").read_text()))
+    assert running(int((cloud.home() / "bakein.pid").read_text()))
 
 
 def test_stop_sh_ends_it(cloud):
     cloud.says("exits", "long")
     process = start(cloud)
     try:
-        wait_until_training(cloud)
+        wait_until_training(cloud.home())
         cloud.run("stop.sh")
         told = process.communicate(timeout=60)[1]
     finally:

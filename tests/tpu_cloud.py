@@ -45,13 +45,16 @@ BAKEIN = r"""#!/usr/bin/env bash
 printf '%s\0' "$@" >"$HOME/arguments.new" && mv "$HOME/arguments.new" "$HOME/arguments"
 starts=$CLOUD/starts-$(hostname)
 echo start >>"$starts"
-echo "training, start $(wc -l <"$starts")"
 read -ra ends < <(head -n "$(wc -l <"$starts")" "$CLOUD/exits" | tail -n 1)
 number=$(hostname | tr -d w)
 end=${ends[$number]-${ends[0]}}
 case $end in
-long) trap 'echo saving; exit 75' TERM; sleep 600 & wait ;;
-stubborn) trap '' TERM; sleep 600 & wait ;;
+long) trap 'echo saving; exit 75' TERM ;;
+stubborn) trap '' TERM ;;
+esac
+echo "training, start $(wc -l <"$starts")"
+case $end in
+long | stubborn) sleep 600 & wait ;;
 *) exit "$end" ;;
 esac
 """
@@ -98,6 +101,9 @@ class Cloud:
             home.mkdir(parents=True)
         return homes
 
+    def home(self, worker: int = 0) -> Path:
+        return self.folder / "workers" / f"w{worker}"
+
     def config(self, text: str | None = None, **changed: str | None) -> Path:
         """Writes the configuration; None leaves a key out."""
         values = {key: value for key, value in (CONFIG | changed).items() if value is not None}
@@ -142,6 +148,12 @@ def wait_for(path: Path) -> str:
         assert time.monotonic() < deadline, f"{path} did not appear"
         time.sleep(0.02)
     return path.read_text()
+
+
+def wait_until_training(home: Path, start: int = 1) -> None:
+    """Waits until the run on a worker is under way, for the start-th time."""
+    while f"training, start {start}\n" not in wait_for(home / "bakein.log"):
+        time.sleep(0.02)
 
 
 def running(group: int) -> bool:

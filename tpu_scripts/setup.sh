@@ -51,7 +51,8 @@ if [[ $store == gs://* ]]; then
   gcsfuse --implicit-dirs --rename-dir-limit=200000 "${store#gs://}" runs >/dev/null
 else
   command -v mount.nfs >/dev/null || { install update && install install nfs-common; }
-  sudo mount -t nfs "$store" runs
+  # A server without leases (NFSv3) would keep the locks of a VM that was taken away.
+  sudo mount -t nfs -o nolock "$store" runs
   sudo chown "$(id -u)" runs
 fi
 REMOTE
