@@ -53,7 +53,9 @@ def test_requirements_are_what_the_code_imports(metadata):
                     imported |= {alias.name.split(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.level == 0:
                     imported.add(node.module.split(".")[0])
-    neighbours = {path.stem for path in (ROOT / "experiments").glob("*.py")}
+    neighbours = {
+        p.stem for name in ("experiments", "benchmarks") for p in (ROOT / name).glob("*.py")
+    }
     libraries = imported - set(sys.stdlib_module_names) - {"bakein", "experiments"} - neighbours
     # Imported where it is needed, and told of where it is missing.
     libraries -= {distribution(r).replace("-", "_") for r in metadata["extras_require"]["gym"]}
