@@ -1,17 +1,20 @@
 """The front door: `bakein run`, `report`, `plan`, `data`.
 
 A user's mistake ends with exit code 2 and one line on standard error; a stage that broke down with
-exit code 1 and one line; a programmer's mistake with its traceback.
+exit code 1 and one line; a run whose machine was wanted back with exit code 75 and one line, which
+asks for the same command again; a programmer's mistake with its traceback.
 """
 
 import argparse
+import contextlib
 import ctypes
 import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,34 +40,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments, rest = _parser().parse_known_args(argv)
     except _UsageError as error:
-        return _fail(error, 2)
+        return _say(2, _line(error))
     _prepare_jax(getattr(arguments, "topology", ""))
+    return _say(*_outcome(arguments.command, arguments, rest))
+
+
+Command = Callable[[argparse.Namespace, list[str]], int]
+
+
+def _outcome(command: Command, arguments: argparse.Namespace, rest: list[str]) -> tuple[int, str]:
+    """Runs a command: its exit code, and the line that says what went wrong, "" for nothing."""
     from bakein.data.errors import DataError
+    from bakein.processes import PREEMPTED, Preempted
     from bakein.report.records import RecordError
     from bakein.study.errors import ConfigError
     from bakein.train.checkpoints import NoUsableCheckpoint
     from bakein.train.loop import NonFinite
 
     try:
-        return arguments.command(arguments, rest)
+        return command(arguments, rest), ""
     except (ConfigError, DataError, RecordError, NoUsableCheckpoint, OSError) as error:
-        return _fail(error, 2)
+        return 2, _line(error)
     except NonFinite as error:
-        return _fail(error, 1)
+        return 1, _line(error)
+    except Preempted:
+        return PREEMPTED, "asked to leave (SIGTERM): all is saved; the same command goes on"
     except KeyboardInterrupt:
-        print("bakein: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+        return 130, "interrupted; the same command goes on from here"
 
 
-def _fail(error: BaseException, code: int) -> int:
+def _say(code: int, line: str) -> int:
+    if line:
+        print(f"bakein: {line}", file=sys.stderr)
+    return code
+
+
+def _line(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.errno and error.filename:
         text = f"{error.filename}: {error.strerror}"
     # Ours have one line; grain adds longer ones about its own traceback.
     notes = [note for note in getattr(error, "__notes__", ()) if "\n" not in note]
     where = "".join(f" [{note}]" for note in notes)
-    print(f"bakein: {' '.join(text.split())}{where}", file=sys.stderr)
-    return code
+    return f"{' '.join(text.split())}{where}"
 
 
 _PLAN_HELP = """\
@@ -116,6 +134,19 @@ def _parser() -> argparse.ArgumentParser:
         help="trace the first stage of each name from START updates made until STOP, for XProf; "
         "one stage runs at a time then",
     )
+    several = run.add_argument_group(
+        "several processes", "each is this same command, on a machine with devices of its own"
+    )
+    several.add_argument(
+        "--distributed",
+        action="store_true",
+        help="find the others by the metadata of TPUs, GKE, SLURM or MPI",
+    )
+    several.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="or say where the first one listens,"
+    )
+    several.add_argument("--processes", type=int, metavar="N", help="how many there are,")
+    several.add_argument("--process", type=int, metavar="I", help="and which this is, from 0")
     run.set_defaults(command=_run)
 
     report = commands.add_parser(
@@ -204,6 +235,47 @@ def _keep_freed_memory() -> None:
 
 
 def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    """Runs a study, in this process or as one of several."""
+    from bakein import processes
+    from bakein.study.cluster import join_cluster
+
+    notice = processes.Notice()
+    peers = join_cluster(
+        arguments.distributed, arguments.coordinator, arguments.processes, arguments.process
+    )
+    if peers is None:
+        with notice.listening():
+            return _run_study(arguments, overrides, notice, lambda: None)
+
+    def together(arguments: argparse.Namespace, overrides: list[str]) -> int:
+        return _run_study(arguments, overrides, notice, peers.leave)
+
+    try:
+        code, line = _outcome(together, arguments, overrides)
+    except Exception as error:
+        code, line = processes.PREEMPTED, f"lost another process, see its messages: {_line(error)}"
+        if not processes.lost_peer(error):
+            traceback.print_exc()  # the others have to hear of a programmer's mistake as well
+            code, line = 1, f"{type(error).__name__}: {_line(error)}"
+        _say(code, line)
+        peers.fail(code, line)
+    if code == processes.PREEMPTED:
+        peers.leave()
+        return _say(code, line if processes.first() else "")
+    _say(code, line)
+    if code and peers.joined:
+        peers.fail(code, line)
+    return code
+
+
+def _run_study(
+    arguments: argparse.Namespace,
+    overrides: list[str],
+    preempted: Callable[[], bool],
+    leave: Callable[[], None],
+) -> int:
+    """What every process does; `leave` parts from the others, once all is trained."""
+    from bakein import processes
     from bakein.analysis.verdicts import RULES
     from bakein.study.config import resolve
     from bakein.study.description import describe_study, device_name
@@ -216,35 +288,45 @@ def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     from bakein.study.runner import check_devices, make_plan, reuse, run_plan
     from bakein.study.workdir import Workdir
 
+    first = processes.first()
+
     def warn(line: str) -> None:
-        say(f"bakein: {line}")
+        if first:
+            say(f"bakein: {line}")
+
+    def tell(line: str) -> None:
+        if first:
+            print(line, flush=True)
 
     config = load_experiment(arguments.experiment, overrides)
     study = resolve(config)
     published = _published(study.published)
     workdir = Workdir(arguments.workdir or Path("runs") / study.name)
-    if not arguments.dry_run:
+    if first and not arguments.dry_run:
         workdir.prepare(study.name)
-    plan = make_plan(study, workdir, warn)
+    plan = make_plan(study, workdir, warn, preempted)
     check_devices(plan.shop)
     if arguments.dry_run:
-        print(show_dry_run(plan))
+        tell(show_dry_run(plan))
+        leave()
         return 0
     for folder in arguments.reuse:
         before = len(plan.todo)
         plan = reuse(plan, Workdir(folder))
-        print(f"{before - len(plan.todo)} stages taken over from {folder}")
+        tell(f"{before - len(plan.todo)} stages taken over from {folder}")
     if arguments.profile:
         plan = profile(plan, arguments.profile)
     if plan.todo:
-        print(f"{len(plan.todo)} of {len(plan.dag.nodes)} stages to run in {workdir.path}")
+        tell(f"{len(plan.todo)} of {len(plan.dag.nodes)} stages to run in {workdir.path}")
     else:
-        print(f"nothing to run: all {len(plan.dag.nodes)} stages in {workdir.path} are done")
+        tell(f"nothing to run: all {len(plan.dag.nodes)} stages in {workdir.path} are done")
     keys = plain(config.to_dict())
     record = describe_study(study, plan.dag, device_name(), keys, RULES, published)
-    with workdir.open(record, plan.shop.materials.tokenizer.save):
+    save = plan.shop.materials.tokenizer.save
+    with workdir.open(record, save) if first else contextlib.nullcontext():
         run_plan(plan, LocalExecutor)
-        return _print_report(workdir.path)
+        leave()
+        return _print_report(workdir.path) if first else 0
 
 
 def _published(path: str) -> dict[str, Any] | None:

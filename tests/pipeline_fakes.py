@@ -23,9 +23,10 @@ def sources(**kwargs):
     }
 
 
-def batches_of(phases=PHASES, packing=PACKING, process=(0, 1), prefetch=0, **kwargs):
+def batches_of(phases=PHASES, packing=PACKING, shards=None, prefetch=0, **kwargs):
     mixture = Mixture(BACKGROUND, phases)
-    return make_batches(sources(**kwargs), mixture, packing, *process, prefetch)
+    shards = range(packing.shards) if shards is None else shards
+    return make_batches(sources(**kwargs), mixture, packing, shards, prefetch)
 
 
 def assert_equal_batches(left, right):

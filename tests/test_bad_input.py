@@ -604,7 +604,7 @@ def test_a_document_longer_than_a_row_is_skipped_and_counted():
     sources["examples"] = dataclasses.replace(sources["examples"], documents=longer)
     assert max(lengths) <= 16
     config = dataclasses.replace(config, length=max(lengths), tokens=300)
-    batches = make_batches(sources, mixture("sft", config), packing("sft", config), 0, 1, 0)
+    batches = make_batches(sources, mixture("sft", config), packing("sft", config), (0,), 0)
     for _ in batches:
         pass
     ledger = read_ledger([batches.get_state()], sources)["examples"]

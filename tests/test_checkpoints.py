@@ -65,11 +65,11 @@ def state_of(value):
 def written(tmp_path):
     """Checkpoints of steps 1, 2 and 3 with the position in a pipeline; what was warned of."""
     said = []
-    checkpoints = Checkpoints(tmp_path / "checkpoints", threading.Lock(), said.append)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", threading.Lock(), said.append, False)
     data = batches_of()
     for step in (1, 2, 3):
         next(data)
-        checkpoints.save(step, state_of(step), data)
+        checkpoints.save(step, state_of(step), data, step + 0.5)
     return checkpoints, said
 
 
@@ -84,11 +84,11 @@ def damage(folder, kind):
         shutil.rmtree(folder)
         folder.mkdir()
     elif kind == "position":  # still JSON, and another number
-        (path,) = (folder / "data").glob("*.json")
+        path = folder / "meta" / "data.json"
         path.write_text(re.sub(r'("?step"?: ?)(\d)', r"\g<1>1\2", path.read_text(), count=1))
     else:
-        item = "checksums" if kind == "checksums" else "params"
-        files = [p for p in (folder / item).rglob("d/*") if p.is_file()]
+        files = [p for p in (folder / "params").rglob("d/*") if p.is_file()]
+        files = [folder / "meta" / "data.json"] if kind == "checksums" else files
         for path in files:
             raw = bytearray(path.read_bytes())
             if kind == "truncated":
@@ -107,8 +107,8 @@ def test_only_the_newest_two_are_kept_and_the_newest_comes_back(written):
     checkpoints, said = written
     assert checkpoints.steps() == [2, 3]
     data = batches_of(prefetch=2)
-    step, state = checkpoints.restore(abstract(), data)
-    assert (step, said) == (3, [])
+    step, state, useful = checkpoints.restore(abstract(), data)
+    assert (step, useful, said) == (3, 3.5, [])
     jax.tree.map(np.testing.assert_array_equal, state, state_of(3))
     straight = batches_of()
     expected = [next(straight) for _ in range(4)][-1]
@@ -116,7 +116,7 @@ def test_only_the_newest_two_are_kept_and_the_newest_comes_back(written):
 
 
 def test_nothing_is_restored_where_nothing_was_saved(tmp_path):
-    checkpoints = Checkpoints(tmp_path / "none", threading.Lock(), pytest.fail)
+    checkpoints = Checkpoints(tmp_path / "none", threading.Lock(), pytest.fail, False)
     assert checkpoints.restore(abstract(), None) is None
     assert checkpoints.steps() == []
 
@@ -126,14 +126,14 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_said(written, kind):
     checkpoints, said = written
     damage(checkpoints.path / "3", kind)
     data = batches_of()
-    step, state = checkpoints.restore(abstract(), data)
-    assert step == 2
+    step, state, useful = checkpoints.restore(abstract(), data)
+    assert (step, useful) == (2, 2.5)
     jax.tree.map(np.testing.assert_array_equal, state, state_of(2))
     assert data.get_state()["step"] == 2
     assert len(said) == 1
     assert re.search(r"checkpoint .*/3 is damaged, passing over it: ", said[0])
     assert "\n" not in said[0]
-    checkpoints.save(3, state_of(3), data)  # the run comes by here again
+    checkpoints.save(3, state_of(3), data, 3.5)  # the run comes by here again
     assert checkpoints.restore(abstract(), data)[0] == 3
     assert len(said) == 1
 

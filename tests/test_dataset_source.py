@@ -64,9 +64,9 @@ def study_and_materials(file, *overrides):
 
 
 def batches_of(config, sources):
-    batches = make_batches(
-        sources, mixture("pretrain", config), packing("pretrain", config), 0, 1, 0
-    )
+    shape = packing("pretrain", config)
+    blend = mixture("pretrain", config)
+    batches = make_batches(sources, blend, shape, range(shape.shards), 0)
     return list(batches), read_ledger([batches.get_state()], sources)
 
 

@@ -46,7 +46,7 @@ def train_on(mesh, study, materials, accumulation=1):
     config = study.arms["baked_in"]["pretrain"]
     shape, blend = packing("pretrain", config), mixture("pretrain", config)
     batches = make_batches(
-        materials.sources("pretrain", config, 0), blend, shape, 0, 1, config.prefetch
+        materials.sources("pretrain", config, 0), blend, shape, range(shape.shards), config.prefetch
     )
     # One id more than the tokenizer has: tensor 2 divides it.
     decoder = Decoder(study.model_config(materials.tokenizer.vocab_size + 1))

@@ -59,7 +59,7 @@ def test_ledger_steps_and_totals_are_exact(tokens, share, span, shards, shortest
 def test_shares_are_followed_at_every_step():
     mixture = Mixture(BACKGROUND, PHASES)
     packing = Packing(4, 48, 0.8, 1)
-    iterator = make_batches(sources(), mixture, packing, 0, 1, 0)
+    iterator = make_batches(sources(), mixture, packing, range(packing.shards), 0)
     for _ in iterator:
         (ledger,) = iterator.get_state()["shards"].values()
         target = mixture.targets(total_tokens(ledger))
@@ -86,7 +86,7 @@ def test_arms_read_the_same_background_in_the_same_order():
     for share in (0.0, 0.4):
         kept = sources()
         mixture = Mixture(BACKGROUND, early({"traces": share}, TOKENS, 0.5))
-        list(make_batches(kept, mixture, Packing(4, 48, 0.8, 1), 0, 1, 0))
+        list(make_batches(kept, mixture, Packing(4, 48, 0.8, 1), (0,), 0))
         # A document that found no room is read again by the next batch: once is enough here.
         orders[share] = {
             name: [i for i, j in zip(read, [None, *read], strict=False) if i != j]
@@ -149,7 +149,7 @@ def test_arms_of_a_world_differ_in_their_steps_alone():
         mixture = Mixture({"direct": 1.0}, constant({"traces": 0.5}, 1500))
         problems = {(p := world.train(11)[i]).prompt: p for i in range(99)}
         prompts[rate], right[rate] = [], []
-        for batch in make_batches(mixed, mixture, packing, 0, 1, 0):
+        for batch in make_batches(mixed, mixture, packing, range(packing.shards), 0):
             for _, _, targets, _, mask in documents_of(batch):
                 prompt = tokenizer.decode(targets[mask == 0])
                 completion = tokenizer.decode(targets[mask == 1])
@@ -176,7 +176,7 @@ def test_a_document_longer_than_a_row_is_skipped_and_counted():
     packing = Packing(batch=4, length=16, fill=0.5, shards=1)
     mixture = Mixture({"web": 1.0}, constant({}, 500))
     mixed = {"web": numbered_source("w", shortest=8, longest=17)}
-    iterator = make_batches(mixed, mixture, packing, 0, 1, 0)
+    iterator = make_batches(mixed, mixture, packing, range(packing.shards), 0)
     list(iterator)
     counts = read_ledger([iterator.get_state()], mixed)["web"]
     lengths = [len(d["tokens"]) for d in map(mixed["web"].stream(0, 1).__getitem__, range(99))]
@@ -190,7 +190,7 @@ def test_a_fill_that_cannot_be_reached_is_told_at_once_and_changes_nothing():
     mixture = Mixture({"web": 1.0}, constant({}, 100_000))
     half = {"web": numbered_source("w", shortest=11, longest=11)}
     for prefetch in (0, 2):
-        iterator = make_batches(half, mixture, packing, 0, 1, prefetch)
+        iterator = make_batches(half, mixture, packing, range(packing.shards), prefetch)
         before = iterator.get_state()
         with pytest.raises(DataError, match=r"fill: 0.95 of the positions .* step 1 reached 0.60"):
             next(iterator)
@@ -201,7 +201,7 @@ def test_a_full_batch_takes_a_fill_of_one():
     packing = Packing(batch=4, length=24, fill=1.0, shards=2)
     mixture = Mixture({"web": 1.0}, constant({}, 24 * 4 * 3))
     full = {"web": numbered_source("w", shortest=11, longest=11)}
-    batches = list(make_batches(full, mixture, packing, 0, 1, 0))
+    batches = list(make_batches(full, mixture, packing, range(packing.shards), 0))
     assert len(batches) == 3
     assert all((batch["segments"] > 0).all() for batch in batches)
 
@@ -210,7 +210,7 @@ def test_a_full_batch_takes_a_fill_of_one():
     ("change", "message"),
     [
         ({"sources": {"web": None}}, r"sources: \['web'\], but the mixture names \['facts', "),
-        ({"hosts": 3}, "shards: 2, must be a multiple of the 3 hosts"),
+        ({"shards": (0, 2)}, "shard 2: there are 2, from 0"),
         ({"phases": constant({}, 1)}, "tokens: 1, too few for 2 shards"),
     ],
 )
@@ -220,4 +220,4 @@ def test_what_does_not_fit_together_is_told(change, message):
     if "sources" not in change and phases is PHASES:
         given_sources = sources()
     with pytest.raises(DataError, match=message):
-        Batches(given_sources, Mixture(BACKGROUND, phases), PACKING, 0, change.get("hosts", 1))
+        Batches(given_sources, Mixture(BACKGROUND, phases), PACKING, change.get("shards", (0, 1)))

@@ -96,7 +96,7 @@ def planned(finished_run, tmp_path, one_device):
         for place in undone:
             shutil.rmtree(nodes(workdir)[place] / "checkpoints")
             (nodes(workdir)[place] / "stage.json").unlink()
-        plan = make_plan(resolve(get_config()), Workdir(workdir), warned.append)
+        plan = make_plan(resolve(get_config()), Workdir(workdir), warned.append, lambda: False)
         traces = profile(plan, updates).shop.traces
         return {plan.dag.nodes[id].name: updates for id, updates in traces.items()}, warned
 

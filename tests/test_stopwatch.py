@@ -133,7 +133,7 @@ class Slow(Checkpoints):
     """Checkpoints that take time."""
 
     def __init__(self, path, clock):
-        super().__init__(path, threading.Lock(), pytest.fail)
+        super().__init__(path, threading.Lock(), pytest.fail, False)
         self.clock = clock
 
     def save(self, *arguments):
@@ -165,14 +165,15 @@ def run(path, stop_at=None):
             raise Stopped
 
     state = TrainState(jnp.int32(0), {"kernel": jnp.ones(3)}, {})
-    stage, config = Stage(advance, observe, None, progress), LoopConfig(9, 2, 4, 3)
+    stage = Stage(advance, observe, None, progress, lambda: False)
+    config, useful = LoopConfig(9, 2, 4, 0, 3), None
     with contextlib.suppress(Stopped):
-        run_loop(state, state, stage, config, Slow(path, clock), kept, watch.part)
-    return clock.now - 100, watch.seconds(), kept.records
+        useful = run_loop(state, state, stage, config, Slow(path, clock), kept, watch)
+    return clock.now - 100, watch.seconds(), kept.records, useful
 
 
 def test_every_second_of_the_loop_is_in_its_part(tmp_path):
-    whole, seconds, _ = run(tmp_path)
+    whole, seconds, _, useful = run(tmp_path)
     assert seconds == {
         "setup": 5,
         "compile": 100 + 1,  # the observation before the first update; the first update
@@ -183,15 +184,17 @@ def test_every_second_of_the_loop_is_in_its_part(tmp_path):
         "checkpoint": 3 * 10_000,  # after 4, 8 and 9
     }
     assert sum(seconds.values()) == whole
+    # The record of the observation before the first update is made in any case.
+    assert useful == sum(seconds[part] for part in ("data", "compute", "evaluation", "records"))
 
 
 def test_a_resumed_loop_counts_what_it_did_itself(tmp_path):
-    _, _, straight = run(tmp_path / "straight")
-    whole, seconds, records = run(tmp_path / "run", stop_at=6)
+    _, _, straight, _ = run(tmp_path / "straight")
+    whole, seconds, records, _ = run(tmp_path / "run", stop_at=6)
     assert (seconds["data"], seconds["checkpoint"]) == (60, 10_000)
     assert sum(seconds.values()) == whole
     # From the checkpoint of step 4: five updates, of which the first is counted as compile.
-    whole, seconds, again = run(tmp_path / "run")
+    whole, seconds, again, useful = run(tmp_path / "run")
     assert seconds == {
         "setup": 5,
         "compile": 1 + 100,
@@ -203,6 +206,9 @@ def test_a_resumed_loop_counts_what_it_did_itself(tmp_path):
     }
     assert sum(seconds.values()) == whole
     assert [r for r in records if r["step"] <= 4] + again == straight
+    # Updates 5 and 6 were made twice, and count once; the first sessions compiled before update 1.
+    first = 4 * 10 + 3 * 1 + 100 + 4 * 1000
+    assert useful == first + 5 * 10 + 4 * 1 + 1 * 100 + 3 * 1000
 
 
 def test_a_finished_stage_says_where_its_time_went(finished_run):
@@ -221,7 +227,7 @@ def test_an_interrupted_stage_keeps_its_time(finished_run, tmp_path, one_device,
     shutil.copytree(finished_run, workdir)
     folder = nodes(workdir)["standard", "rl", 0]
     shutil.rmtree(folder)
-    plan = make_plan(resolve(get_config()), Workdir(workdir), pytest.fail)
+    plan = make_plan(resolve(get_config()), Workdir(workdir), pytest.fail, lambda: False)
     (node,) = plan.todo
     ticks = itertools.count()  # a clock that goes on by one second whenever it is read
     monkeypatch.setattr(stages.time, "monotonic", lambda: float(next(ticks)))

@@ -62,6 +62,7 @@ EVALS = {"pretrain eval", "sft eval", "rl eval"}
         ("--config.seed=1", ALL),
         # How a study is run, and what is asked of it, is not what its stages are.
         ("--config.stages.pretrain.save_every=7", set()),
+        ("--config.stages.rl.save_seconds=600.0", set()),
         ("--config.stages.pretrain.prefetch=0", set()),
         ("--config.workers=1", set()),
         ("--config.bootstrap.resamples=200", set()),

@@ -73,12 +73,12 @@ def test_the_last_good_checkpoint_is_named(tmp_path):
         return state, {"loss": jnp.float32(value), "samples": made}, lambda: f"batch {made}"
 
     state = TrainState(jnp.int32(0), {"kernel": jnp.ones(3)}, {})
-    checkpoints, kept = Checkpoints(tmp_path, threading.Lock(), pytest.fail), Kept()
-    stage = Stage(advance, lambda *_: [], None, lambda _: None)
+    checkpoints, kept = Checkpoints(tmp_path, threading.Lock(), pytest.fail, False), Kept()
+    stage = Stage(advance, lambda *_: [], None, lambda _: None, lambda: False)
     watch = Stopwatch(time.monotonic, {})
     with pytest.raises(
         NonFinite, match=r"loss is nan at step 5, learning from batch 4; .* step 3 "
     ):
-        run_loop(state, state, stage, LoopConfig(9, 3, 3, 0), checkpoints, kept, watch.part)
+        run_loop(state, state, stage, LoopConfig(9, 3, 3, 0, 0), checkpoints, kept, watch)
     assert checkpoints.steps() == [3]
     assert kept.steps == [3]

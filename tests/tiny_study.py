@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from bakein.rl import rewards
 from bakein.study import ask, base
 
 FILE = str(Path(__file__).resolve())
+SECONDS = ("seconds", "useful_seconds", "time")
 ARMS, STAGES, SEEDS = ("standard", "baked_in"), ("pretrain", "sft", "rl"), (0, 1)
 
 
@@ -85,6 +85,10 @@ def get_config(arg=None):
     config.questions.Q2 = ask.persistence("Does it last?", "baked_in", "standard", STAGES)
     if arg == "probes":
         add_probes(config)
+    if arg == "one arm":  # whose batches come from several shards
+        del config.arms.standard, config.questions.Q1, config.questions.Q2
+        config.seeds = 1
+        config.stages.pretrain.shards = 2
     return config
 
 
@@ -150,23 +154,28 @@ def stage_info(folder):
 
 def without_seconds(value):
     if isinstance(value, dict):
-        return {k: without_seconds(v) for k, v in value.items() if k not in ("seconds", "time")}
+        return {k: without_seconds(v) for k, v in value.items() if k not in SECONDS}
     return [without_seconds(v) for v in value] if isinstance(value, list) else value
 
 
 def last_params(folder):
-    """Every array of a stage's last checkpoint, by its path."""
+    """Every array of a stage's last checkpoint, by its path, and where its data stands."""
     import jax
     from orbax.checkpoint import v1 as ocp
 
     step = max(int(p.name) for p in (folder / "checkpoints").iterdir() if p.name.isdigit())
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     with ocp.training.Checkpointer(folder / "checkpoints") as checkpointer:
-        # Without the data's position, which needs its iterator; its checksum stands for it.
-        items = dict.fromkeys(("params", "optimizer", "checksums"))
-        with warnings.catch_warnings(action="ignore"):  # orbax would rather be told a sharding
-            loaded = checkpointer.load_checkpointables(step, items)
+        saved = checkpointer.checkpointables_metadata(step).metadata
+        trees = {name: saved[name] for name in ("params", "optimizer")}
+        abstract = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), trees
+        )
+        loaded = checkpointer.load_checkpointables(step, {**abstract, "meta": None})
+    meta = loaded.pop("meta")
     leaves = jax.tree_util.tree_leaves_with_path({"step": step, **loaded})
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+    arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+    return arrays | {name: np.array(json.dumps(meta[name])) for name in ("checksums", "data")}
 
 
 def outcome(workdir):

@@ -36,8 +36,8 @@ class Packing:
             is what first-fit packing may lose; the same number of tokens then takes the same
             number of steps in every arm.
         shards: Virtual shards. They belong to the study, not to the machine: each has its rows,
-            its slice of every source and its clock, and a host reads some of them, so that the
-            batches do not depend on the number of hosts.
+            its slice of every source and its clock, and a process packs those whose rows its
+            devices hold, so that the batches do not depend on the number of processes.
 
     Raises:
         DataError: If a number is out of range.

@@ -4,7 +4,7 @@ A shard's ledger is its position, and the iterator's state is the step and the l
 shards: plain ints, which grain saves with the checkpoint as JSON.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grain
@@ -25,17 +25,16 @@ from bakein.data.sources import Source
 
 
 class Batches(grain.IterDataset):
-    """The batches of a stage, or a host's part of them.
+    """The batches of a stage, or the rows of some of their shards.
 
-    Shards are dealt to hosts in contiguous blocks, so that the hosts' rows in order are the global
-    batch, whatever the number of hosts.
+    A shard's rows are the same whichever others are read beside it; those of all shards in order
+    are the global batch.
 
     Args:
         sources: The sources by name, those that the mixture names.
         mixture: Which source comes when.
         packing: Shape of the global batch.
-        process_index: This host.
-        process_count: Number of hosts, a divisor of `packing.shards`.
+        shards: Those to read, in order.
 
     Raises:
         DataError: If the arguments do not fit together.
@@ -46,26 +45,20 @@ class Batches(grain.IterDataset):
         sources: Mapping[str, Source],
         mixture: Mixture,
         packing: Packing,
-        process_index: int,
-        process_count: int,
+        shards: Sequence[int],
     ):
         super().__init__()
         if set(sources) != set(mixture.names):
             raise DataError(
                 f"sources: {sorted(sources)}, but the mixture names {sorted(mixture.names)}"
             )
-        if packing.shards % process_count:
-            raise DataError(
-                f"shards: {packing.shards}, must be a multiple of the {process_count} hosts"
-            )
-        per_host = packing.shards // process_count
-        first = process_index * per_host
+        for shard in shards:
+            if not 0 <= shard < packing.shards:
+                raise DataError(f"shard {shard}: there are {packing.shards}, from 0")
         self.sources = dict(sources)
         self.packing = packing
         self.steps = packing.steps(mixture.tokens)
-        self.mixtures = {
-            shard: mixture.shard(shard, packing.shards) for shard in range(first, first + per_host)
-        }
+        self.mixtures = {shard: mixture.shard(shard, packing.shards) for shard in shards}
 
     def __iter__(self) -> "BatchIterator":
         return BatchIterator(self)
@@ -86,7 +79,7 @@ class BatchIterator(grain.DatasetIterator):
         self._ledgers = {s: empty_ledger(batches.sources) for s in batches.mixtures}
 
     def __next__(self) -> Batch:
-        """The next batch: this host's rows.
+        """The next batch: the rows of these shards.
 
         Raises:
             DataError: If the documents cannot be packed as densely as `fill` says, as soon as the
@@ -134,8 +127,7 @@ class BatchIterator(grain.DatasetIterator):
         shards = {str(s): s for s in self._batches.mixtures}
         if set(state["shards"]) != set(shards):
             raise DataError(
-                f"data state: holds shards {sorted(state['shards'])}, this host reads "
-                f"{sorted(shards)}"
+                f"data state: holds shards {sorted(state['shards'])}, these are {sorted(shards)}"
             )
         names = set(self._batches.sources)
         for ledger in state["shards"].values():
@@ -155,15 +147,14 @@ def make_batches(
     sources: Mapping[str, Source],
     mixture: Mixture,
     packing: Packing,
-    process_index: int,
-    process_count: int,
+    shards: Sequence[int],
     prefetch: int,
 ) -> grain.DatasetIterator:
     """An iterator over `Batches`, read `prefetch` batches ahead in a thread (0: in this one).
 
     Its state is that of the last batch handed out, however far ahead it has read.
     """
-    batches = Batches(sources, mixture, packing, process_index, process_count)
+    batches = Batches(sources, mixture, packing, shards)
     if prefetch == 0:
         return iter(batches)
     return iter(
@@ -174,7 +165,7 @@ def make_batches(
 def read_ledger(
     states: list[Mapping[str, Any]], sources: Mapping[str, Source]
 ) -> dict[str, dict[str, int | float]]:
-    """The ledger by source, summed over the shards of all hosts' states, with `epochs` beside.
+    """The ledger by source, summed over the shards of all states, with `epochs` beside.
 
     `epochs` is documents drawn (placed and skipped) over the source's size.
     """

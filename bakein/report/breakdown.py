@@ -20,6 +20,7 @@ PARTS = {
     "checkpoint": "Checkpoint",
     "records": "Records",
     "profile": "Profile",
+    "killed": "Killed sessions",
 }
 
 

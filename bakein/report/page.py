@@ -157,6 +157,19 @@ def _choose(problems: dict[Any, dict[str, list[Record]]]) -> list[dict[str, Any]
     return chosen
 
 
+def _goodput(stages: Iterable[dict]) -> list[tuple[str, str]]:
+    """The share of the time that went into updates which the results stand on."""
+    told = [stage for stage in stages if "useful_seconds" in stage]
+    whole = sum(stage["seconds"] for stage in told)
+    if not whole:
+        return []
+    share = sum(stage["useful_seconds"] for stage in told) / whole
+    what = "of it went into updates that were kept; the rest into setup, compiling, checkpoints"
+    killed = sum(stage["time"].get("killed", 0.0) > 0 for stage in told)
+    lost = f", and what killed sessions of {text.plural(killed, 'stage')} lost" if killed else ""
+    return [("Goodput", f"{share:.0%} {what}{lost}")]
+
+
 def _provenance(study: Study, results: Results) -> list[tuple[str, str]]:
     info = study.info
     finished = {
@@ -174,6 +187,7 @@ def _provenance(study: Study, results: Results) -> list[tuple[str, str]]:
             f"{sum(stage['seconds'] for stage in finished.values()):,.0f} s over "
             f"{text.plural(len(finished), 'training stage')}; shared ones counted once",
         ),
+        *_goodput(finished.values()),
         ("Sharing", sharing_sentence(results["sharing"])),
         (
             "Records",

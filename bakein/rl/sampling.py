@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bakein import processes
 from bakein.data.prompts import encode_prompts
 from bakein.data.tokenizers import BOS, EOS, PAD, Tokenizer
 from bakein.data.worlds.world import Problem
@@ -110,10 +111,13 @@ def in_calls(
     arrays, parts = [fill(array_B) for array_B in arrays], []
     for start in range(0, total, rows):
         chunk = [array[start : start + rows] for array in arrays]
-        chunk = [jnp.asarray(a) if sharding is None else jax.device_put(a, sharding) for a in chunk]
+        if sharding is None:
+            chunk = [jnp.asarray(array) for array in chunk]
+        else:
+            chunk = processes.place(chunk, sharding)
         # Not fetched yet: the next call is sent off while this one computes.
         parts.append(call(*chunk))
-    parts = jax.device_get(parts)
+    parts = processes.fetch(parts)
     return jax.tree.map(lambda *arrays: np.concatenate(arrays)[:total], *parts)
 
 

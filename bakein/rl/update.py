@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import optax
 
+from bakein import processes
 from bakein.data.worlds.world import strategies_of
 from bakein.rl.batch import learner_batch
 from bakein.rl.experience import Experience, Recipe, differing, gather, select
@@ -71,7 +72,7 @@ def advance(
     learnt = select(drawn)
     advantages_B = recipe.advantage(learnt.rewards_NG).reshape(-1)
     rows = (learnt.tokens_BP, learnt.segments_BP, learnt.rollout, advantages_B)
-    state, learner = update(state, reference, *jax.device_put(rows, recipe.rows))
+    state, learner = update(state, reference, *processes.place(rows, recipe.rows))
     with recipe.part("grading"):  # of what the reward did not look at
         sampled = rates(drawn)
     metrics = {

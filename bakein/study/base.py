@@ -192,13 +192,15 @@ def supervised(**keys: Any) -> ConfigDict:
             "batch": 16,  # rows
             "length": 96,  # positions of a row
             "fill": 0.9,  # part of the positions that hold tokens; the rest is lost in packing
-            "shards": 1,  # virtual data shards, a multiple of the hosts
+            "shards": 1,  # virtual data shards; with one per process, none is packed twice
             "prefetch": 2,  # batches made ahead, in a thread
             "accumulation": 1,  # micro-batches per update
             "z_loss": 0.0,
             "optimizer": optimizer(),
             "log_every": 20,  # updates between records
             "save_every": 250,  # updates between checkpoints
+            # and at the first record that is due so long after the last one; 0 for never
+            "save_seconds": 0.0,
         },
         keys,
     )
@@ -246,6 +248,7 @@ def rl(**keys: Any) -> ConfigDict:
             "curve_samples": 4,  # completions of each
             "log_every": 1,
             "save_every": 10,
+            "save_seconds": 0.0,
         },
         keys,
     )

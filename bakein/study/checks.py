@@ -182,7 +182,7 @@ def _check_supervised(path: str, stage: SupervisedConfig, study: Study) -> None:
     require(f"{path}.data.rate", data.rate, 0 <= data.rate <= 1, "0 to 1")
     for key in ("tokens", "batch", "shards", "accumulation", "log_every", "save_every"):
         require(f"{path}.{key}", getattr(stage, key), getattr(stage, key) >= 1, "at least 1")
-    for key in ("prefetch", "z_loss"):
+    for key in ("prefetch", "z_loss", "save_seconds"):
         require(f"{path}.{key}", getattr(stage, key), getattr(stage, key) >= 0, "0 or more")
     require(f"{path}.fill", stage.fill, 0 < stage.fill <= 1, "above 0 and at most 1")
     require(f"{path}.length", stage.length, stage.length >= 2, "at least 2")
@@ -218,7 +218,7 @@ def _check_rl(path: str, stage: RLConfig, study: Study) -> None:
     require(
         f"{path}.group", stage.group, stage.group >= 2, "at least 2: advantages compare a group"
     )
-    for key in ("curve_every", "refills"):
+    for key in ("curve_every", "refills", "save_seconds"):
         require(f"{path}.{key}", getattr(stage, key), getattr(stage, key) >= 0, "0 (none) or more")
     for key in ("curve_problems", "curve_samples") if stage.curve_every else ():
         require(f"{path}.{key}", getattr(stage, key), getattr(stage, key) >= 1, "at least 1")

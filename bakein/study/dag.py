@@ -9,7 +9,7 @@ from bakein.study.probes import ProbeConfig
 from bakein.study.schema import EvaluationConfig, StageConfig, Study
 
 # What changes how a stage is run, and not what comes out.
-_OPERATIONAL = ("prefetch", "save_every")
+_OPERATIONAL = ("prefetch", "save_every", "save_seconds")
 # What changes after which stages a probe is made, or what is read off it, and not what it finds.
 _ELSEWHERE = ("stages", "k")
 

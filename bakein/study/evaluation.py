@@ -9,6 +9,7 @@ from bakein import mesh as mesh_lib
 from bakein.evals.attacks import evaluate_attack
 from bakein.evals.budgets import evaluate_budget
 from bakein.evals.evaluate import evaluate, recall_facts
+from bakein.processes import Preempted
 from bakein.study.dag import Node
 from bakein.study.digest import seed_of
 from bakein.study.probes import AttackProbe, BudgetProbe, ProbeConfig
@@ -16,7 +17,7 @@ from bakein.study.schema import EvaluationConfig
 from bakein.study.shop import Shop, work_of
 from bakein.study.workdir import StageDir
 from bakein.train.state import Params
-from bakein.train.stopwatch import Part
+from bakein.train.stopwatch import Stopwatch
 
 
 def run_evaluation(
@@ -25,7 +26,7 @@ def run_evaluation(
     folder: StageDir,
     initial: Params,
     progress: Callable[[float], None],
-    part: Part,
+    watch: Stopwatch,
 ) -> dict[str, Any]:
     """Scores `initial`, the parameters of the node's parent; arguments as for `run_supervised`."""
     config: EvaluationConfig = node.config
@@ -35,14 +36,14 @@ def run_evaluation(
     shared = (shop.decoder, initial, shop.materials.tokenizer)
     problems = shop.materials.test_problems("config.evaluation", config)
     world = shop.study.worlds[config.world]
-    with part("evaluation"):
+    with watch.part("evaluation"):
         result = evaluate(*shared, world, problems, key, config.sampling, sharding=rows)
     progress(0.9)
     records = list(result.records)
     if config.recall:
         facts = shop.materials.facts(config)
         world = shop.study.worlds[config.recall]
-        with part("evaluation"):
+        with watch.part("evaluation"):
             records += recall_facts(*shared, world, facts, key, config.sampling, sharding=rows)
     folder.write_lines("records.jsonl", records)
     folder.write_lines("samples.jsonl", result.samples)
@@ -55,7 +56,7 @@ def run_probe(
     folder: StageDir,
     initial: Params,
     progress: Callable[[float], None],
-    part: Part,
+    watch: Stopwatch,
 ) -> dict[str, Any]:
     """Scores `initial` under every variant of a probe; arguments as for `run_supervised`."""
     config: ProbeConfig = node.config
@@ -69,7 +70,9 @@ def run_probe(
     records, samples = [], []
     for index, variant in enumerate(config.variants):
         progress(index / len(config.variants))
-        with part("evaluation"):
+        if shop.preempted():
+            raise Preempted
+        with watch.part("evaluation"):
             if isinstance(config, BudgetProbe):
                 result = evaluate_budget(*shared, config.thinking, variant, sharding=rows)
             elif isinstance(config, AttackProbe):

@@ -14,12 +14,13 @@ def say(line: str) -> None:
 class Progress:
     """One bar over all the work of a run, in per cent of its FLOPs; safe to use from threads."""
 
-    def __init__(self, total: float, nodes: int):
+    def __init__(self, total: float, nodes: int, shown: bool):
         """Draws the bar, if standard error is a terminal.
 
         Args:
             total: FLOPs of all nodes to run.
             nodes: how many there are.
+            shown: whether to draw it at all.
         """
         self._total = max(total, 1.0)
         self._nodes = nodes
@@ -29,7 +30,7 @@ class Progress:
         self._lock = threading.Lock()
         self._bar = tqdm(
             total=100.0,
-            disable=not sys.stderr.isatty(),
+            disable=not (shown and sys.stderr.isatty()),
             bar_format="{percentage:3.0f}% {bar:20} {elapsed} elapsed, {remaining} left {desc}",
             dynamic_ncols=True,
             leave=False,

@@ -95,3 +95,16 @@ class Records:
     def close(self) -> None:
         """Closes the events."""
         self._board.close()
+
+
+class NoRecords:
+    """What every process but the first has in the place of `Records`: they would be the same."""
+
+    def append(self, records: list[Record]) -> None:
+        """Nothing."""
+
+    def keep_until(self, step: int) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""

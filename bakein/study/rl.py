@@ -21,7 +21,7 @@ from bakein.study.workdir import StageDir
 from bakein.train.loop import LoopConfig, Stage, run_loop
 from bakein.train.optimizer import make_optimizer
 from bakein.train.state import Params, TrainState, abstract_of, new_state, state_shardings
-from bakein.train.stopwatch import Part
+from bakein.train.stopwatch import Stopwatch
 
 
 class RLPrograms(NamedTuple):
@@ -67,7 +67,7 @@ def run_rl(
     folder: StageDir,
     initial: Params,
     progress: Callable[[float], None],
-    part: Part,
+    watch: Stopwatch,
 ) -> dict[str, Any]:
     """Trains for the given number of steps; arguments and result as for `run_supervised`."""
     config: RLConfig = node.config
@@ -97,7 +97,7 @@ def run_rl(
         key=shop.key(node, "rollouts"),
         seed=seed_of(*names, "rewards"),
         rows=rows,
-        part=part,
+        part=watch.part,
     )
     held_out = shop.materials.curve_problems(config) if config.curve_every else []
 
@@ -144,19 +144,22 @@ def run_rl(
         observe,
         stream,
         lambda made: progress(made / config.steps),
+        shop.preempted,
     )
-    with shop.traced(node, stage, part) as stage:
-        run_loop(
+    often = (config.log_every, config.save_every, config.save_seconds, config.curve_every)
+    with shop.traced(node, stage, watch.part) as stage:
+        useful = run_loop(
             state,
             abstract_of(state, shardings),
             stage,
-            LoopConfig(config.steps, config.log_every, config.save_every, config.curve_every),
+            LoopConfig(config.steps, *often),
             shop.checkpoints(node.id),
             folder.records,
-            part,
+            watch,
         )
     return {
         "steps": config.steps,
+        "useful_seconds": round(useful, 3),
         "ledger": stream.ledger(config.world),
         "samples": stream.completions,
         "flops": flops(config.steps),

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import jax
 
 from bakein import mesh as mesh_lib
+from bakein import processes
 from bakein.data.documents import ENDLESS
 from bakein.data.prompts import encode_prompts
 from bakein.model import abstract_params, check_platform
 from bakein.study.dag import Dag, Node, build_dag
-from bakein.study.errors import naming
+from bakein.study.digest import digest
+from bakein.study.errors import ConfigError, naming
 from bakein.study.materials import Materials, mixture, packing
 from bakein.study.programs import Programs
 from bakein.study.progress import Progress
@@ -41,23 +43,40 @@ class Plan:
         return self.shop.dag
 
 
-def make_plan(study: Study, workdir: Workdir, warn: Callable[[str], None]) -> Plan:
+def make_plan(
+    study: Study, workdir: Workdir, warn: Callable[[str], None], preempted: Callable[[], bool]
+) -> Plan:
     """Builds data and DAG; no device is touched, and what depends on them is not checked.
 
+    Args:
+        study: the study.
+        workdir: where it stands.
+        warn: prints one line.
+        preempted: see `Shop`.
+
     Raises:
-        ConfigError: the data does not fit the configuration.
+        ConfigError: the data does not fit the configuration, or another process of the run has
+            another study.
         DataError: a file or a world cannot be used.
         WorkdirError: a file of the work directory is damaged.
     """
     materials = Materials(study)
     dag = build_dag(study, materials)
     locks = threading.Lock(), threading.RLock()
-    shop = Shop(study, dag, materials, workdir, Programs(), *locks, warn, {})
+    shop = Shop(study, dag, materials, workdir, Programs(), *locks, warn, preempted, {})
     return Plan(shop, _todo(shop))
 
 
 def _todo(shop: Shop) -> tuple[Node, ...]:
-    return tuple(node for node in shop.dag.nodes.values() if not shop.folder(node.id).finished)
+    nodes = shop.dag.nodes
+    if len(set(processes.gather(digest(list(nodes))))) > 1:
+        raise ConfigError(
+            "the processes have different studies; the same code, experiment file, overrides and "
+            "data must stand on every machine"
+        )
+    # The folders are read once, and all go the same way.
+    ids = processes.agree(lambda: [id for id in nodes if not shop.folder(id).finished])
+    return tuple(nodes[id] for id in ids)
 
 
 def reuse(plan: Plan, other: Workdir) -> Plan:
@@ -66,7 +85,8 @@ def reuse(plan: Plan, other: Workdir) -> Plan:
     Raises:
         WorkdirError: the other is no work directory, or is the plan's own.
     """
-    plan.shop.workdir.take_over(other, [node.id for node in plan.todo])
+    if processes.first():
+        plan.shop.workdir.take_over(other, [node.id for node in plan.todo])
     return Plan(plan.shop, _todo(plan.shop))
 
 
@@ -77,6 +97,10 @@ def check_devices(shop: Shop) -> None:
         ConfigError: the mesh does not fit the devices or the model; else as for `check_fit`.
         DataError: a world cannot be used.
     """
+    if jax.process_count() != processes.count():  # the runtime of a TPU slice knows
+        raise ConfigError(
+            f"this is one of {jax.process_count()} processes: give --distributed to each of them"
+        )
     with naming("config.mesh"):
         mesh_lib.logical_sharding(shop.mesh, abstract_params(shop.model))
     check_fit(shop.study, shop.materials, shop.mesh)
@@ -139,7 +163,8 @@ def run_plan(plan: Plan, executor: Callable[[Shop, Progress], Executor]) -> None
     if not plan.todo:
         return
     shop = plan.shop
-    progress = Progress(sum(work_of(node, shop) for node in plan.todo), len(plan.todo))
+    total = sum(work_of(node, shop) for node in plan.todo)
+    progress = Progress(total, len(plan.todo), shown=processes.first())
     try:
         walk(plan.todo, executor(shop, progress), shop.warn, _PATIENCE)
     finally:

@@ -102,6 +102,7 @@ class SupervisedConfig:
     optimizer: OptimizerConfig
     log_every: int
     save_every: int
+    save_seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +139,7 @@ class RLConfig:
     curve_samples: int
     log_every: int
     save_every: int
+    save_seconds: float
 
     @property
     def policy(self) -> PolicyConfig:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import jax
 
 from bakein import mesh as mesh_lib
+from bakein import processes
 from bakein.model import Decoder, ModelConfig, flops_per_token
 from bakein.study.dag import Dag, Node
 from bakein.study.digest import seed_of
@@ -37,6 +38,7 @@ class Shop:
         orbax: held while a checkpoint is written or read.
         mending: held while a parent's parameters are loaded, and made again if need be.
         warn: prints one line.
+        preempted: whether to save and leave now, see `processes.Notice`.
         traces: id of a node -> updates to trace, by the number of updates made before each.
     """
 
@@ -48,6 +50,7 @@ class Shop:
     orbax: contextlib.AbstractContextManager
     mending: contextlib.AbstractContextManager
     warn: Callable[[str], None]
+    preempted: Callable[[], bool]
     traces: Mapping[str, range]
 
     @functools.cached_property
@@ -72,7 +75,16 @@ class Shop:
 
     def checkpoints(self, id: str) -> Checkpoints:
         """The checkpoints of a node."""
-        return Checkpoints(self.folder(id).checkpoints, self.orbax, self.warn)
+        path = self.folder(id).checkpoints
+        return Checkpoints(path, self.orbax, self.warn, background=not self.side_by_side)
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether several stages may run at a time in this process.
+
+        Programs on a mesh of one CPU device leave cores idle; others take all there is.
+        """
+        return self.mesh.size == 1 and jax.default_backend() == "cpu"
 
     def traced(
         self, node: Node, stage: Stage, part: Part
@@ -100,7 +112,7 @@ class Shop:
 
         Its checkpoint is damaged, or another process, which found it so, is mending it.
         """
-        info = self.folder(id).info()
+        info = processes.agree(self.folder(id).info)
         if info.get("status") != "finished":
             return None
         steps = info["steps"]

@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from bakein import processes
 from bakein.model import count_params
+from bakein.processes import Preempted
 from bakein.study.dag import Node
 from bakein.study.digest import plain
 from bakein.study.errors import Stopped
@@ -29,12 +31,16 @@ def run_claimed(node: Node, shop: Shop, progress: Callable[[float], None]) -> bo
     with shop.workdir.claim(node.id) as claimed:
         if not claimed:
             return False
-        if shop.folder(node.id).finished:  # by another process, since this one looked
+        if processes.agree(
+            lambda: shop.folder(node.id).finished
+        ):  # by another process, since this one looked
             return True
         try:
             progress(0.0)
+            if shop.preempted():
+                raise Preempted
             run_node(node, shop, progress)
-        except Stopped:
+        except (Stopped, Preempted):
             raise
         except Exception as error:
             error.add_note(f"stage: {node.name} ({node.id})")
@@ -52,6 +58,7 @@ def run_node(node: Node, shop: Shop, progress: Callable[[float], None]) -> None:
 
     Raises:
         Stopped: `progress` did.
+        Preempted: the machine is wanted back; the node goes on from here next time.
         NonFinite: the training broke down.
         DataError: the data cannot be used as the configuration says.
         NoUsableCheckpoint: a checkpoint that is needed is damaged.
@@ -59,7 +66,9 @@ def run_node(node: Node, shop: Shop, progress: Callable[[float], None]) -> None:
     """
     folder = shop.folder(node.id)
     folder.create()
-    watch = Stopwatch(time.monotonic, folder.info().get("time", {}))
+    spent = folder.info().get("time", {})
+    killed = spent.get("killed", 0.0) + folder.unsaid_seconds()
+    watch = Stopwatch(time.monotonic, {**spent, "killed": killed} if killed else spent)
     begun = {
         "id": node.id,
         "kind": node.kind,
@@ -72,7 +81,7 @@ def run_node(node: Node, shop: Shop, progress: Callable[[float], None]) -> None:
     }
 
     def write(status: str, **more: Any) -> None:
-        # Over all sessions but those that were killed: they took their clocks with them.
+        # Over all sessions; of those that were killed, until they wrote their last file.
         spent = watch.seconds()
         seconds = round(sum(spent.values()), 3)
         folder.write_info({**begun, "status": status, **more, "time": spent, "seconds": seconds})
@@ -81,9 +90,9 @@ def run_node(node: Node, shop: Shop, progress: Callable[[float], None]) -> None:
     try:
         with contextlib.closing(folder.records):
             initial = _initial_params(node, shop, progress)
-            result = _RUN[node.kind](node, shop, folder, initial, progress, watch.part)
+            result = _RUN[node.kind](node, shop, folder, initial, progress, watch)
     except Exception as error:
-        broken = {} if isinstance(error, Stopped) else {"reason": str(error)}
+        broken = {} if isinstance(error, Stopped | Preempted) else {"reason": str(error)}
         with contextlib.suppress(OSError):  # the disk may be full
             write("failed" if broken else "running", **broken)
         raise

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from bakein import mesh as mesh_lib
-from bakein.data.ledger import add_ledgers, total_tokens
-from bakein.data.pipeline import make_batches, read_ledger
+from bakein.data.pipeline import read_ledger
 from bakein.model import Decoder, flops_per_token
 from bakein.study.dag import Node
 from bakein.study.digest import digest
@@ -16,11 +15,12 @@ from bakein.study.materials import describe, mixture, packing
 from bakein.study.schema import SupervisedConfig
 from bakein.study.shop import Shop
 from bakein.study.workdir import StageDir
+from bakein.train.feed import Feed, tokens_of
 from bakein.train.loop import LoopConfig, Stage, run_loop
 from bakein.train.optimizer import make_optimizer, make_schedule
 from bakein.train.state import Params, TrainState, abstract_of, new_state, state_shardings
 from bakein.train.step import make_train_step
-from bakein.train.stopwatch import Part
+from bakein.train.stopwatch import Stopwatch
 
 
 class TrainPrograms(NamedTuple):
@@ -62,7 +62,7 @@ def run_supervised(
     folder: StageDir,
     initial: Params,
     progress: Callable[[float], None],
-    part: Part,
+    watch: Stopwatch,
 ) -> dict[str, Any]:
     """Trains to the end of the token budget; arguments and errors as for `run_node`.
 
@@ -72,7 +72,7 @@ def run_supervised(
         folder: where it writes.
         initial: the parameters that it starts from; donated.
         progress: told the share that is done.
-        part: tells the stage's stopwatch what the time is spent on.
+        watch: the stage's stopwatch, told what the time is spent on.
 
     Returns:
         What stage.json says of the finished stage.
@@ -80,44 +80,39 @@ def run_supervised(
     config: SupervisedConfig = node.config
     sources = shop.materials.sources(node.stage, config, node.seed)
     shape, blend = packing(node.stage, config), mixture(node.stage, config)
-    batches = make_batches(
-        sources, blend, shape, jax.process_index(), jax.process_count(), config.prefetch
-    )
     steps = shape.steps(blend.tokens)
     rows = mesh_lib.batch_sharding(shop.mesh)
+    feed = Feed(sources, blend, shape, config.prefetch, rows)
     key = digest(["supervised", config.optimizer, steps, config.accumulation, config.z_loss])
     shardings, start, train_step = shop.programs.get(
         key, lambda: train_programs(shop.decoder, shop.mesh, config, steps)
     )
 
     def advance(_: int, state: TrainState):
-        with part("data"):
-            before = batches.get_state()
-            batch = next(batches)
-            after = batches.get_state()
-            global_batch = {
-                name: jax.make_array_from_process_local_data(rows, array)
-                for name, array in batch.items()
-            }
-        state, metrics = train_step(state, global_batch)
-        tokens = total_tokens(add_ledgers(after["shards"].values()))
-        return state, {**metrics, "tokens": tokens}, lambda: describe(before, after)
+        with watch.part("data"):
+            before = feed.local_state()
+            batch = next(feed)
+            after = feed.local_state()
+        state, metrics = train_step(state, batch)
+        counts = {"tokens": lambda: tokens_of(after)}
+        return state, {**metrics, **counts}, lambda: describe(before, after)
 
     state = start(initial)
-    stage = Stage(advance, lambda *_: [], batches, lambda made: progress(made / steps))
-    with shop.traced(node, stage, part) as stage:
-        run_loop(
+    stage = Stage(advance, lambda *_: [], feed, lambda made: progress(made / steps), shop.preempted)
+    with shop.traced(node, stage, watch.part) as stage:
+        useful = run_loop(
             state,
             abstract_of(state, shardings),
             stage,
-            LoopConfig(steps, config.log_every, config.save_every, observe_every=0),
+            LoopConfig(steps, config.log_every, config.save_every, config.save_seconds, 0),
             shop.checkpoints(node.id),
             folder.records,
-            part,
+            watch,
         )
     per_token = flops_per_token(shop.decoder.config, config.length / 2)
     return {
         "steps": steps,
-        "ledger": read_ledger([batches.get_state()], sources),
+        "useful_seconds": round(useful, 3),
+        "ledger": read_ledger([feed.get_state()], sources),
         "flops": 3 * per_token * steps * config.batch * config.length,
     }

@@ -1,10 +1,12 @@
 """The walk over a DAG: what is ready, what is running, and the stop at the first failure."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Protocol
 
+from bakein import processes
 from bakein.study.dag import Node
 
 
@@ -54,17 +56,20 @@ def walk(
             now = time.monotonic()
             unfinished = {*waiting, *(node.id for node in running.values())}
             ready = [node for node in waiting.values() if node.parent not in unfinished]
-            due = [node for node in ready if again.get(node.id, now) <= now]
-            for node in due[: executor.slots - len(running)]:
+            free = max(executor.slots - len(running), 0)
+            due = [node.id for node in ready if again.get(node.id, now) <= now][:free]
+            if free:  # by one clock, so that several processes of one run go the same way
+                due = processes.agree(functools.partial(list, due))
+            for id in due:
+                node = waiting.pop(id)
                 running[executor.submit(node)] = node
-                del waiting[node.id]
             held = [again[id] for id in waiting if again.get(id, now) > now]
             timeout = min(held) - now if held else None
             if not running:
                 if not warned:
                     warn("all stages that are left wait for those that other processes run")
                     warned = True
-                time.sleep(timeout)
+                time.sleep(timeout or patience)
                 continue
             for handle, finished in executor.wait(running, timeout).items():
                 node = running.pop(handle)

@@ -2,6 +2,9 @@
 
 Processes that run the same study may share it, on one machine or on several that see it over NFS.
 Each stage is claimed by the one that runs it; study.json is fixed while any of them is at work.
+
+Where several processes are one run, the first of them claims and writes for all; the others write
+nothing but their part of the checkpoints.
 """
 
 import contextlib
@@ -12,10 +15,11 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from bakein import processes
 from bakein.study.errors import WorkdirError
 from bakein.study.files import json_lines, read_json, write_json, write_text
 from bakein.study.locks import lock_file, locked, take
-from bakein.study.records import Records
+from bakein.study.records import NoRecords, Records
 
 
 class StageDir:
@@ -30,17 +34,29 @@ class StageDir:
     def __init__(self, path: pathlib.Path, board: pathlib.Path):
         """Names the folder and that of its TensorBoard events; `create` makes it."""
         self.path = path
-        self.records = Records(path / "records.jsonl", board)
+        self._writes = processes.first()
+        self.records = Records(path / "records.jsonl", board) if self._writes else NoRecords()
         self.checkpoints = path / "checkpoints"
 
     def create(self) -> None:
-        """Makes the folder."""
+        """Makes the folder, so that every process sees it."""
         self.path.mkdir(parents=True, exist_ok=True)
 
     def info(self) -> dict[str, Any]:
         """What stage.json says; {} where the stage was never begun."""
         path = self.path / "stage.json"
         return read_json(path) if path.exists() else {}
+
+    def unsaid_seconds(self) -> float:
+        """Seconds from the writing of stage.json to that of the newest file beside it.
+
+        A session that was killed did not say how long it was; so long it lived at least.
+        """
+        if not (self.path / "stage.json").exists():
+            return 0.0
+        files = [*self.path.iterdir(), *self.checkpoints.glob("*")]
+        newest = max(file.stat().st_mtime for file in files)
+        return max(newest - (self.path / "stage.json").stat().st_mtime, 0.0)
 
     @property
     def finished(self) -> bool:
@@ -49,11 +65,13 @@ class StageDir:
 
     def write_info(self, info: dict[str, Any]) -> None:
         """Replaces stage.json."""
-        write_json(self.path / "stage.json", info)
+        if self._writes:
+            write_json(self.path / "stage.json", info)
 
     def write_lines(self, name: str, lines: list[dict[str, Any]]) -> None:
         """Replaces a file of JSON lines, atomically."""
-        write_text(self.path / name, json_lines(lines))
+        if self._writes:
+            write_text(self.path / name, json_lines(lines))
 
 
 class Workdir:
@@ -102,12 +120,15 @@ class Workdir:
                 "give another --workdir"
             )
 
-    def claim(self, id: str, *, wait: bool = False) -> contextlib.AbstractContextManager[bool]:
+    @contextlib.contextmanager
+    def claim(self, id: str, *, wait: bool = False) -> Iterator[bool]:
         """Claims a node; as for `locked`. Only who holds the claim writes into the node's folder.
 
         The operating system drops the claim with the process, however that ends.
         """
-        return locked(self._claims / id, wait=wait)
+        lock = locked(self._claims / id, wait=wait)
+        with lock if processes.first() else contextlib.nullcontext() as claimed:
+            yield processes.agree(lambda: claimed)
 
     def profile(self, name: str) -> pathlib.Path:
         """The folder of a node's XProf traces; apart, since its board is cut back on resume."""
@@ -128,7 +149,7 @@ class Workdir:
         if other.path.samefile(self.path):
             raise WorkdirError(f"--reuse {other.path}: is the work directory itself")
         for id in ids:
-            with self.claim(id) as claimed:
+            with locked(self._claims / id, wait=False) as claimed:
                 theirs, ours = other.path / "stages" / id, self.path / "stages" / id
                 if not claimed or ours.exists() or not StageDir(theirs, theirs).finished:
                     continue

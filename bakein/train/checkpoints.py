@@ -3,6 +3,9 @@
 Orbax writes them. It has no checksum on values, so a flipped bit would load in silence: each
 checkpoint therefore carries a checksum of its arrays, computed on the devices and the same on
 every mesh, and of the data's position; one that does not match is passed over for the one before.
+
+Neither arrays nor position depend on the mesh or the number of processes: a run that was saved on
+one goes on on another.
 """
 
 import contextlib
@@ -16,12 +19,13 @@ import sys
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
+from bakein import processes
 from bakein.train.state import Params, TrainState
 
 KEEP = 2  # the newest, and the one to fall back on
@@ -57,13 +61,23 @@ def _leaf_checksum(leaf: jax.Array) -> jax.Array:
     return jnp.sum(bits * (2 * index + 1), dtype=jnp.uint32)
 
 
-def _position_checksum(data: Any) -> int:
-    """A 32-bit checksum over a grain iterator's state, which is JSON."""
-    return zlib.crc32(json.dumps(data.get_state(), sort_keys=True).encode())
+def _position_checksum(position: Any) -> int:
+    """A 32-bit checksum over a position, which is JSON."""
+    return zlib.crc32(json.dumps(position, sort_keys=True).encode())
+
+
+class Position(Protocol):
+    """Where a stage's data stands; a grain iterator is one."""
+
+    def get_state(self) -> dict[str, Any]:
+        """JSON; the same in every process."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes on from there."""
 
 
 class Checkpoints:
-    """The checkpoints of one stage.
+    """The checkpoints of one stage. Several processes call every method together.
 
     Attributes:
         path: their directory.
@@ -74,6 +88,7 @@ class Checkpoints:
         path: pathlib.Path,
         lock: contextlib.AbstractContextManager,
         warn: Callable[[str], None],
+        background: bool,
     ):
         """Opens the directory; nothing is read or written yet.
 
@@ -81,70 +96,117 @@ class Checkpoints:
             path: the directory.
             lock: held while orbax works: it keeps process-wide counters and is not thread-safe.
             warn: told, in one line, when a checkpoint is passed over.
+            background: `save` comes back once the state is copied from the devices, and the next
+                one waits until it is written. Not where several stages run side by side, since
+                the writing goes on without the lock.
         """
         self.path = path.absolute()  # orbax takes no other
         self._lock = lock
         self._warn = warn
+        self._background = background
+        self._checkpointer: ocp.training.Checkpointer | None = None
+        self._writing: Callable[[], Any] | None = None
 
     def steps(self) -> list[int]:
         """Steps that have a finished checkpoint, oldest first."""
+        return processes.agree(self._steps)
+
+    def _steps(self) -> list[int]:
         if not self.path.exists():
             return []
         return sorted(int(p.name) for p in self.path.iterdir() if p.name.isdigit())
 
-    def save(self, step: int, state: TrainState, data: Any) -> None:
+    def save(self, step: int, state: TrainState, data: Position | None, useful: float) -> None:
         """Writes one checkpoint, atomically, and drops all but the newest `KEEP`.
 
         Args:
             step: its number, above those of the checkpoints there are.
             state: global arrays.
-            data: the grain iterator whose position belongs to the state, or None.
+            data: whose position belongs to the state, or None.
+            useful: seconds that went into getting here.
 
         Raises:
-            OSError: the disk is full or not writable.
+            OSError: the disk is full or not writable; of a write in the background, when the next
+                one begins or `wait` is called.
         """
         items = _items(state)
         sums = {name: checksum(item) for name, item in items.items()}
-        if data is not None:
-            items["data"] = data
-            sums["data"] = _position_checksum(data)
-        keep = ocp.training.preservation_policies.LatestN(KEEP)
+        position = None if data is None else data.get_state()
+        sums["data"] = _position_checksum(position)
+        meta = {"checksums": sums, "data": position, "useful_seconds": round(useful, 3)}
+        with self._lock, self._saying_errors():
+            self._finish()
+            if self._checkpointer is None:
+                self._checkpointer = ocp.training.Checkpointer(
+                    self.path,
+                    context=_context(),
+                    # Whether to save is decided already.
+                    save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+                    preservation_policy=ocp.training.preservation_policies.LatestN(KEEP),
+                )
+            response = self._checkpointer.save_checkpointables_async(step, {**items, "meta": meta})
+            self._writing = response.result
+            if not self._background:
+                self._close()
+
+    def wait(self) -> None:
+        """Waits until what is being written stands on the disk; errors as of `save`."""
+        if self._checkpointer is not None:
+            with self._lock, self._saying_errors():
+                self._close()
+
+    def _finish(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing()
+
+    def _close(self) -> None:
+        checkpointer, self._checkpointer = self._checkpointer, None
         try:
-            with (
-                self._lock,
-                ocp.training.Checkpointer(self.path, preservation_policy=keep) as checkpointer,
-            ):
-                checkpointer.save_checkpointables(step, {**items, "checksums": sums})
+            self._finish()
+        finally:
+            checkpointer.close()
+
+    @contextlib.contextmanager
+    def _saying_errors(self) -> Iterator[None]:
+        try:
+            yield
         except ValueError as error:  # how the layer under orbax says what the system said
             code = re.search(r"os_error_code='(\d+)'", str(error))
             if code is None:
                 raise
             number = int(code[1])
-            raise OSError(number, os.strerror(number), str(self.path / str(step))) from error
+            raise OSError(number, os.strerror(number), str(self.path)) from error
 
-    def restore(self, abstract: TrainState, data: Any) -> tuple[int, TrainState] | None:
+    def restore(
+        self, abstract: TrainState, data: Position | None
+    ) -> tuple[int, TrainState, float] | None:
         """Reads the newest checkpoint that is whole, and deletes damaged ones after it.
 
         Args:
             abstract: `jax.ShapeDtypeStruct` leaves with shardings.
-            data: the grain iterator to set, or None.
+            data: what is set to the position, or None.
 
         Returns:
-            (step, state), or None where there is no checkpoint yet.
+            (step, state, useful seconds that went into it); None where there is no checkpoint yet.
 
         Raises:
             NoUsableCheckpoint: there are checkpoints, and none can be used.
         """
-        if jax.process_index() == 0:  # what a killed process was still writing
+        if processes.first():  # what a killed process was still writing
             for unfinished in self.path.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(unfinished)
         damaged = []
         for step in reversed(self.steps()):
-            loaded = self._load(step, _items(abstract), data)
+            loaded = self._load(step, _items(abstract))
             if loaded is not None:
-                for later in damaged:
-                    shutil.rmtree(self.path / str(later))
-                return step, TrainState(params=loaded["params"], **loaded["optimizer"])
+                if processes.first():
+                    for later in damaged:
+                        shutil.rmtree(self.path / str(later))
+                if data is not None:
+                    data.set_state(loaded["meta"]["data"])
+                state = TrainState(params=loaded["params"], **loaded["optimizer"])
+                return step, state, loaded["meta"]["useful_seconds"]
             damaged.append(step)
         if damaged:
             raise NoUsableCheckpoint(
@@ -155,32 +217,42 @@ class Checkpoints:
 
     def load_params(self, step: int, abstract: Params) -> Params | None:
         """Reads the parameters of one checkpoint; None, after a warning, where it is damaged."""
-        loaded = self._load(step, {"params": abstract}, None)
+        loaded = self._load(step, {"params": abstract})
         return None if loaded is None else loaded["params"]
 
-    def _load(self, step: int, items: dict[str, Tree], data: Any) -> dict[str, Any] | None:
+    def _load(self, step: int, items: dict[str, Tree]) -> dict[str, Any] | None:
         """Some items of a checkpoint, or None, after a warning, where they are not as written."""
-        position = {} if data is None else {"data": data}
         with self._lock, _muted():
             try:
-                with ocp.training.Checkpointer(self.path) as checkpointer:
-                    wanted = {**items, **position, "checksums": None}
+                with ocp.training.Checkpointer(self.path, context=_context()) as checkpointer:
+                    wanted = {**items, "meta": None}
                     loaded, fault = checkpointer.load_checkpointables(step, wanted), ""
+                meta = loaded["meta"]
+                written = {**meta["checksums"]}
+                sums = {"data": _position_checksum(meta["data"])}
             # Damage is reported as almost any type; all mean the same here: not this one.
             except Exception as error:
                 fault = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
             if fault:
                 gc.collect()
+        fault = next(filter(None, processes.gather(fault)), "")  # one process may see it alone
         if not fault:
-            sums = {name: checksum(loaded[name]) for name in items}
-            if data is not None:
-                sums["data"] = _position_checksum(data)
-            wrong = [name for name in sums if loaded["checksums"].get(name) != sums[name]]
+            sums |= {name: checksum(loaded[name]) for name in items}
+            wrong = [name for name in sums if written.get(name) != sums[name]]
             if not wrong:
                 return loaded
             fault = f"the checksum of its {wrong[0]} does not match"
         self._warn(f"checkpoint {self.path / str(step)} is damaged, passing over it: {fault}")
         return None
+
+
+def _context() -> ocp.Context:
+    """What is not arrays is saved as JSON: orbax would take it for a tree of scalars."""
+    registry = ocp.handlers.local_registry()
+    registry.add(ocp.handlers.JsonHandler, checkpointable_name="meta")
+    context = ocp.Context()
+    context.checkpointables.registry = registry
+    return context
 
 
 @contextlib.contextmanager

@@ -6,6 +6,9 @@ from typing import Protocol
 
 import jax
 
+# `killed` is the time of sessions that did not live to say what they did.
+_OVERHEAD = ("setup", "compile", "checkpoint", "profile", "killed")
+
 
 class Part(Protocol):
     """`Stopwatch.part`, as the loop and what it is given see it."""
@@ -62,6 +65,14 @@ class Stopwatch:
         self._seconds[outer] = self._seconds.get(outer, 0.0) + now - self._since
         self._running, self._since = name, now
         return outer
+
+    def useful(self) -> float:
+        """Seconds until now of the parts that do what the stage is for.
+
+        The others are what it costs to begin, to begin again, and to be able to.
+        """
+        self._switch(self._running)
+        return sum(s for name, s in self._seconds.items() if name not in _OVERHEAD)
 
     def seconds(self) -> dict[str, float]:
         """Seconds by part until now, to the millisecond."""

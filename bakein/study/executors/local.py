@@ -7,8 +7,7 @@ from collections.abc import Collection
 from types import TracebackType
 from typing import Self
 
-import jax
-
+from bakein.processes import Preempted
 from bakein.study.dag import Node
 from bakein.study.errors import Stopped
 from bakein.study.progress import Progress
@@ -60,8 +59,11 @@ class LocalExecutor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Waits for the threads; after an error they stop at their next record."""
-        if kind is not None:
+        """Waits for the threads; after an error they stop at their next record.
+
+        Where the machine is wanted back, each of them sees it itself, and saves first.
+        """
+        if kind is not None and not issubclass(kind, Preempted):
             self._stop.set()
         if isinstance(error, KeyboardInterrupt):
             self._shop.warn("interrupted; waiting for the running stages to stop")
@@ -85,10 +87,7 @@ class LocalExecutor:
 
 
 def _slots(shop: Shop) -> int:
-    """Programs on a mesh of one CPU device leave cores idle; others take all there is.
-
-    So that a trace shows one stage, a run that makes any does not mix them either.
-    """
-    if shop.mesh.size > 1 or jax.default_backend() != "cpu" or shop.traces:
+    """So that a trace shows one stage, a run that makes any does not mix them either."""
+    if not shop.side_by_side or shop.traces:
         return 1
     return shop.study.workers or min(_MOST_WORKERS, os.cpu_count() or 1)

@@ -1,0 +1,175 @@
+"""SIGTERM to one process: it saves, leaves with exit code 75, and the same command goes on."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+import types
+
+import jax.numpy as jnp
+import pytest
+from tiny_study import FILE, differences, nodes, outcome, read_lines, stage_info
+
+from bakein.cli import main
+from bakein.processes import Notice, Preempted
+from bakein.report.build import build_report
+from bakein.study.records import Records
+from bakein.train import loop
+from bakein.train.checkpoints import Checkpoints
+from bakein.train.loop import LoopConfig, Stage, run_loop
+from bakein.train.state import TrainState
+from bakein.train.stopwatch import Stopwatch
+
+
+@pytest.fixture
+def workdir(one_device, finished_run, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished_run, workdir)
+    return workdir
+
+
+def test_sigterm_saves_at_once_and_the_same_command_goes_on(
+    workdir, finished_run, monkeypatch, capsys
+):
+    places = nodes(workdir)
+    folder, other = places["standard", "sft", 0], places["baked_in", "sft", 1]
+    for gone in (folder, other):
+        shutil.rmtree(gone)
+    append, handler = Records.append, signal.getsignal(signal.SIGTERM)
+    notices, init = [], Notice.__init__
+
+    def asked(self, records):
+        append(self, records)
+        if records and records[-1]["step"] == 2:  # far from the next checkpoint, which is of 4
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)  # again: nothing more
+            while not notices[-1]():  # the main thread hears it
+                time.sleep(0.01)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Records, "append", asked)
+        patch.setattr(Notice, "__init__", lambda self: (init(self), notices.append(self))[0])
+        assert main(["run", FILE, "--workdir", str(workdir), "--config.workers=1"]) == 75
+    assert capsys.readouterr().err.splitlines() == [
+        "bakein: asked to leave (SIGTERM): all is saved; the same command goes on"
+    ]
+    assert signal.getsignal(signal.SIGTERM) == handler
+    (begun,) = [path for path in (folder, other) if path.exists()]  # the other never began
+    assert stage_info(begun)["status"] == "running"
+    assert "useful_seconds" not in stage_info(begun)
+    saved = [int(path.name) for path in (begun / "checkpoints").iterdir()]
+    assert saved == [3]
+    assert main(["run", FILE, "--workdir", str(workdir)]) == 0
+    assert differences(outcome(workdir), outcome(finished_run)) == []
+    assert len(read_lines(begun / "records.jsonl")) > 1
+
+
+def toy(path, log, *, steps=9, save_every=100, save_seconds=0.0, preempted=lambda: False, **flags):
+    """A loop of updates that add one; returns its useful seconds."""
+    checkpoints = Checkpoints(path, threading.Lock(), pytest.fail, flags.get("background", False))
+
+    class Kept:
+        def append(self, records):
+            log.extend(record["step"] for record in records)
+
+        def keep_until(self, step):
+            log[:] = [kept for kept in log if kept <= step]
+
+    def advance(made, state):
+        state = state.replace(params={"kernel": state.params["kernel"] + 1.0})
+        return state, {"loss": jnp.float32(made)}, str
+
+    state = TrainState(jnp.int32(0), {"kernel": jnp.zeros(3)}, {})
+    stage = Stage(advance, lambda *_: [], None, flags.get("progress", lambda _: None), preempted)
+    config = LoopConfig(steps, 1, save_every, save_seconds, 0)
+    run_loop(state, state, stage, config, checkpoints, Kept(), Stopwatch(time.monotonic, {}))
+    step, state, _ = checkpoints.restore(state, None)
+    assert state.params["kernel"].tolist() == [step] * 3
+    return checkpoints
+
+
+def test_a_loop_that_is_asked_saves_after_the_update_and_leaves(tmp_path):
+    log, answers = [], iter([False, False, True])
+    with pytest.raises(Preempted):
+        toy(tmp_path, log, preempted=lambda: next(answers))
+    assert log == [1, 2, 3]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3"]
+    toy(tmp_path, log)
+    assert log == [*range(1, 10)]
+
+
+def test_checkpoints_by_time(tmp_path, monkeypatch):
+    """Each update takes a second; a checkpoint is due after three of them."""
+    clock, log = [0.0], []
+    # Not the module's own: orbax waits by that.
+    monkeypatch.setattr(loop, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
+    saved = []
+    save = Checkpoints.save
+    monkeypatch.setattr(
+        Checkpoints, "save", lambda self, step, *rest: (saved.append(step), save(self, step, *rest))
+    )
+
+    def tick(_):
+        clock[0] += 1.0
+
+    toy(tmp_path, log, save_seconds=3.0, progress=tick)
+    assert saved == [4, 7, 9]  # the first second passes after the first update
+    assert log == [*range(1, 10)]
+
+
+def test_writing_in_the_background_is_waited_for(tmp_path):
+    log = []
+    checkpoints = toy(tmp_path / "behind", log, save_every=1, background=True)
+    assert checkpoints.steps() == [8, 9]
+    assert not list(checkpoints.path.glob("*tmp*"))
+    at_once = toy(tmp_path / "at_once", log, save_every=1)
+    for step in ("8", "9"):
+        sums = [
+            json.loads((c.path / step / "meta" / "data.json").read_text())["checksums"]
+            for c in (checkpoints, at_once)
+        ]
+        assert sums[0] == sums[1]
+
+
+def test_an_error_of_the_background_is_raised(tmp_path, monkeypatch):
+    state = TrainState(jnp.int32(1), {"kernel": jnp.zeros(3)}, {})
+    checkpoints = Checkpoints(tmp_path / "x", threading.Lock(), pytest.fail, True)
+    checkpoints.save(1, state, None, 0.0)
+    checkpoints.wait()
+    writing = checkpoints._writing
+    assert writing is None
+
+    def full():
+        raise ValueError("... os_error_code='28' ...")
+
+    checkpoints.save(2, state, None, 0.0)
+    ended = checkpoints._writing
+    checkpoints._writing = lambda: (ended(), full())
+    with pytest.raises(OSError, match="No space left on device"):
+        checkpoints.save(3, state, None, 0.0)
+    checkpoints.wait()
+
+
+def test_a_notice_is_not_forgotten():
+    notice = Notice()
+    with notice.listening():
+        assert not notice()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert notice()
+    assert notice()
+
+
+def test_the_report_says_what_share_of_the_time_was_kept(finished_run, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished_run, workdir)
+    for path in (workdir / "stages").glob("*/stage.json"):
+        info = json.loads(path.read_text())
+        if "useful_seconds" in info:
+            info |= {"seconds": 8.0, "useful_seconds": 6.0}
+            path.write_text(json.dumps(info))
+    build_report(workdir)
+    page = (workdir / "report" / "index.html").read_text("utf-8")
+    assert "Goodput" in page
+    assert "75% of it went into updates that were kept" in page

@@ -1,0 +1,157 @@
+"""Several processes with real collectives: the same results, on any mesh, however interrupted.
+
+Lives of the run are processes of their own, forked from a server that has imported everything.
+"""
+
+import json
+import os
+import random
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_study import FILE, differences, outcome, read_lines, stage_info
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from interruptions import KILLS, TWO_BY_FOUR, Layout, Lives, difference, interrupted  # noqa: E402
+
+from bakein.cli import main  # noqa: E402
+
+STUDY = f"{FILE}:one arm"
+ONE = Layout(1, 8)  # the mesh of two processes, and their collectives, in one
+
+
+@pytest.fixture(scope="module")
+def lives():
+    return Lives(STUDY, (), Path(os.environ["JAX_COMPILATION_CACHE_DIR"]))
+
+
+@pytest.fixture(scope="module")
+def straight(lives, tmp_path_factory):
+    """The work directory of two processes that nobody disturbed, and how often it was touched."""
+    workdir = tmp_path_factory.mktemp("straight") / "run"
+    life = lives.start(TWO_BY_FOUR, workdir)
+    assert life.codes() == [0, 0], lives.log(workdir, 1).read_text()
+    return workdir, life.touches.value
+
+
+def told(lives, workdir, index):
+    """What a process said, without the chatter of its collectives."""
+    lines = lives.log(workdir, index).read_text().splitlines()
+    return [line for line in lines if "connected" not in line and "[Gloo]" not in line]
+
+
+def test_two_processes_are_one_to_the_bit(lives, straight, tmp_path):
+    two, _ = straight
+    one = tmp_path / "run"
+    assert lives.start(ONE, one).codes() == [0]
+    assert differences(outcome(one), outcome(two)) == []
+
+
+def test_only_the_first_process_writes_and_speaks(lives, straight):
+    two, _ = straight
+    assert told(lives, two, 0)[0] == f"6 of 6 stages to run in {two}"
+    assert told(lives, two, 0)[-1].endswith("index.html")
+    assert told(lives, two, 1) == []
+    for folder in (two / "stages").iterdir():
+        info, records = stage_info(folder), read_lines(folder / "records.jsonl")
+        assert info["status"] == "finished"
+        if info["kind"] in ("supervised", "rl"):
+            keys = [(line["step"], "heldout" in line) for line in records]
+            assert len(set(keys)) == len(keys)
+            assert 0 < info["useful_seconds"] < info["seconds"]
+
+
+def test_the_position_of_the_data_is_that_of_all_shards(straight):
+    two, _ = straight
+    (meta,) = [
+        path
+        for path in (two / "stages").glob("*/checkpoints/*/meta/data.json")
+        if stage_info(path.parents[3])["stage"] == "pretrain"
+        and int(path.parents[1].name) == stage_info(path.parents[3])["steps"]
+    ]
+    position = json.loads(meta.read_text())["data"]
+    assert sorted(position["shards"]) == ["0", "1"]
+    tokens = sum(c["tokens"] for ledger in position["shards"].values() for c in ledger.values())
+    assert tokens == 1600
+
+
+def test_interrupted_at_random_it_ends_as_the_straight_run(lives, straight, tmp_path):
+    two, touches = straight
+    plan = [(TWO_BY_FOUR, kill) for kill in KILLS]
+    found = interrupted(lives, tmp_path / "run", touches, plan, random.Random(1), print)
+    assert [one.kill for one in found] == [*KILLS]
+    assert found[0].codes == [75, 75]
+    assert all(one.seconds < 120 for one in found), found
+    assert differences(outcome(tmp_path / "run"), outcome(two)) == []
+
+
+def test_a_run_goes_on_on_another_mesh(lives, straight, tmp_path):
+    """Eight devices in two processes, four in one, eight in one: the same curve."""
+    two, touches = straight
+    workdir = tmp_path / "run"
+    for layout, share in ((TWO_BY_FOUR, 0.25), (Layout(1, 4), 0.3)):
+        life = lives.start(layout, workdir)
+        assert life.wait(share * touches)
+        life.interrupt("SIGTERM", random.Random(0))
+        assert set(life.codes()) == {75}
+        assert "asked to leave (SIGTERM)" in told(lives, workdir, 0)[-1]
+    assert lives.start(ONE, workdir).codes() == [0]
+    assert difference(workdir, two) < 1e-5
+
+
+def test_a_process_that_fails_stops_the_others_and_says_why(lives, straight, tmp_path):
+    workdir, study = tmp_path / "run", tmp_path / "broken.py"
+    shutil.copytree(straight[0], workdir)
+    study.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(Path(FILE).parent)!r})\n"
+        "import tiny_study\n"
+        "def broken(group):\n"
+        "    import jax\n"
+        "    if jax.process_index() == 1:\n"
+        "        raise ValueError('this machine is broken')\n"
+        "    return tiny_study.any_trace(group)\n"
+        "def get_config(arg=None):\n"
+        "    config = tiny_study.get_config(arg)\n"
+        "    config.stages.rl.reward = broken\n"
+        "    return config\n"
+    )
+    life = Lives(f"{study}:one arm", (), lives.cache).start(TWO_BY_FOUR, workdir)
+    assert life.codes() == [1, 1]
+    assert told(lives, workdir, 1)[-1].startswith(
+        "bakein: ValueError: this machine is broken [stage"
+    )
+    assert told(lives, workdir, 0)[-1].startswith(
+        "bakein: stopped, because process 1 failed: ValueError: this machine is broken"
+    )
+
+
+def test_no_cluster_is_one_line(lives, tmp_path):
+    life = lives.start_with([("--distributed",)], 1, tmp_path / "run")
+    assert life.codes() == [2]
+    (line,) = told(lives, tmp_path / "run", 0)
+    assert line.startswith(
+        "bakein: --distributed: there is no cluster that jax knows (TPU metadata"
+    )
+    assert line.endswith("give --coordinator HOST:PORT --processes N --process I")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("--processes 2", "--coordinator, --processes and --process go together"),
+        ("--coordinator a:1 --processes 2", "--coordinator, --processes and --process go together"),
+        ("--distributed --process 1", "--distributed finds the others itself: not with --coord"),
+        ("--coordinator here --processes 2 --process 0", "is 'here'; it must be HOST:PORT"),
+        ("--coordinator a:1 --processes 0 --process 0", "--processes is 0; it must be at least 1"),
+        ("--coordinator a:1 --processes 2 --process 2", "it must be between 0 and 1"),
+        ("--coordinator a:1 --processes two --process 0", "invalid int value: 'two'"),
+    ],
+)
+def test_flags_that_do_not_belong_together_are_one_line(arguments, line, capsys):
+    assert main(["run", FILE, *arguments.split()]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert line in said
