@@ -9,6 +9,12 @@ All arms see the same number of pretraining tokens and go through the same SFT a
 all tokens are traces, spread evenly, each seen once. With a share of 20 %, `early` and `late` see
 them in the first and in the last half of training, `annealed` more and more of them, and `repeat_4`
 and `repeat_16` have a fourth and a sixteenth as many different ones, which they see that often.
+
+Costs 22 minutes and 1.0 GB on 2 CPU cores shared with other work (1,580 s of one core). Last run
+2026-11-27, 5 seeds, accuracy after RL: it rises with the share, .178, .207, .213, .249, .493, .737,
+the first that is above none being 20 %; it falls with repetition, .493, .448, .349; `early` .443
+and `late` .457 are not told apart, nor is `annealed`, .524, from `share_20`. Facts pay for it: of
+250, .94 are known after pretraining without traces and .14 with 40 %; SFT's replay brings back .51 of them.
 """
 
 import functools
