@@ -164,6 +164,18 @@ def test_the_page_begins_with_the_answers_and_shows_everything(built, source):
     assert "✗ wrong" in text
 
 
+def test_a_function_with_arguments_is_said_as_it_is_called(tmp_path):
+    write_study(tmp_path, seeds=1, problems=8)
+    path = tmp_path / "study.json"
+    info = json.loads(path.read_text())
+    partial = {"function": "schedules.early 0123abcd", "args": [], "keywords": {"span": 0.5}}
+    info["config"]["arms"][ARMS[0]] = {"pretrain": {"data": {"schedule": partial}}}
+    path.write_text(json.dumps(info))
+    build_report(tmp_path)
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "changes pretrain.data.schedule = schedules.early(span=0.5)<" in page
+
+
 def test_hostile_completions_come_out_as_text(tmp_path):
     hostile = {"greedy": "\n".join(HOSTILE), "sample": "long " * 5_000}
     write_study(tmp_path, seeds=1, problems=8, completions=hostile)

@@ -77,16 +77,26 @@ def _changes(study: Study, results: Results) -> dict[str, str]:
     """What each arm changes in the study's stages, as the study file says it."""
     arms = study.info["config"].get("arms", {})
     return {
-        arm: ", ".join(f"{key} = {text.function_name(value)}" for key, value in _leaves(arms[arm]))
-        or "nothing"
+        arm: ", ".join(f"{key} = {_said(value)}" for key, value in _leaves(arms[arm])) or "nothing"
         for arm in results["arms"]
         if arm in arms
     }
 
 
+_PARTIAL = {"function", "args", "keywords"}  # how study.json holds a function with its arguments
+
+
+def _said(value: Any) -> str:
+    if not isinstance(value, dict):
+        return str(text.function_name(value))
+    given = [str(item) for item in value["args"]]
+    given += [f"{key}={item}" for key, item in value["keywords"].items()]
+    return f"{text.function_name(value['function'])}({', '.join(given)})"
+
+
 def _leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value.keys() != _PARTIAL:
             yield from _leaves(value, f"{path}{key}.")
         else:
             yield f"{path}{key}", value

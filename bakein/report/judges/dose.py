@@ -146,7 +146,7 @@ def dose_tables(answer: Row) -> list[Table]:
     if not points:
         return []
     at = f"{level(answer['level'])} interval"
-    lowest = f"Less that of {points[0]['dose']:g}"
+    lowest = f"Difference from {points[0]['dose']:g}"
     head = ("Dose", "Arm", answer["metric"], at, lowest, "Interval (level)", "p (Holm)", "Verdict")
     rows = [
         (
