@@ -100,9 +100,10 @@ def test_another_experiment_is_left_alone(cloud):
     cloud.says("exits", "long")
     cloud.run("launch.sh", "--", "other.py")
     wait_until_training(cloud.home())
-    done = cloud.run("until_done.sh", *STUDY)
+    done = cloud.run("until_done.sh", "--delete", *STUDY)
     assert done.returncode == 1
     assert "another experiment is running: stop.sh ends it" in done.stderr
+    assert "delete" not in cloud.verbs()
     assert running(int((cloud.home() / "bakein.pid").read_text()))
 
 
@@ -177,9 +178,10 @@ def test_a_network_that_comes_back_is_waited_for(cloud):
     assert "given up: setup.sh failed, 5 times in a row" in done.stderr
 
     cloud.says("errors", "list permission")
-    done = cloud.run("until_done.sh", *STUDY)
+    done = cloud.run("until_done.sh", "--delete", *STUDY)
     assert done.returncode == 1
     assert "PERMISSION_DENIED" in done.stderr
+    assert "bakein-1 stays as it is" in done.stderr
 
 
 def test_a_worker_that_was_interrupted_pulls_the_others_down_with_it(cloud):
@@ -281,7 +283,8 @@ def test_stop_sh_ends_it(cloud):
 def test_what_needs_a_person_ends_it(cloud, state, config, message):
     cloud.config(**{"QUEUED": "yes"} | config)
     cloud.says("states", state)
-    done = cloud.run("until_done.sh", *STUDY)
+    args = [] if config or state == "FAILED -" else ["--delete"]
+    done = cloud.run("until_done.sh", *args, *STUDY)
     assert done.returncode == 1
     assert message in done.stderr
     assert cloud.verbs() == []

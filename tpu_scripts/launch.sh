@@ -13,9 +13,10 @@ parse '' "$@"
 ((${#rest[@]})) || die 'expected -- EXPERIMENT'
 want_store
 
-# Several hosts find each other: --distributed. On several slices nothing has to be said either: queued resources write MEGASCALE_COORDINATOR_
-# ADDRESS, _NUM_SLICES and _SLICE_ID into the metadata of each VM (tpu-env), where libtpu and
-# jax.distributed.initialize look for them: jax/_src/clusters/cloud_tpu_cluster.py of JAX.
+# --distributed: jax finds the other hosts in the metadata of the VM. Several slices need no more:
+# the queued resource writes MEGASCALE_COORDINATOR_ADDRESS, _NUM_SLICES and _SLICE_ID there
+# (tpu-env), where libtpu and jax look for them: jax/_src/clusters/cloud_tpu_cluster.py.
+#
 # setsid makes the run the leader of a process group of its own, which stop.sh ends as one. TERM
 # goes to the whole group: the shell outlives it, to write down how the run ended.
 on_workers all "$STORE" "${command[@]}" "${rest[@]}" <<'REMOTE'

@@ -69,12 +69,12 @@ summary() { # WHAT
     "${PRICE:+(about $(usd "$hours"), an estimate)}"
 }
 
-finish() { # STATUS WHAT
+finish() { # STATUS WHAT [keep]: with keep, somebody else is at it, and --delete does not count
   trap - INT
   summary "$2"
   if [[ $state == ABSENT ]]; then
     say "$NAME is not there, and costs nothing"
-  elif has --delete; then
+  elif has --delete && [[ ${3-} != keep ]]; then
     if script delete.sh --yes; then
       say "$NAME is deleted"
     else
@@ -170,9 +170,9 @@ watch() { # WORKERS
     interrupted_run
     ;;
   interrupted) interrupted_run ;;
-  busy) finish 1 'another experiment is running: stop.sh ends it' ;;
+  busy) finish 1 'another experiment is running: stop.sh ends it' keep ;;
   done) finish 0 'done' ;;
-  stopped) finish 1 'stopped by stop.sh' ;;
+  stopped) finish 1 'stopped by stop.sh' keep ;;
   failed)
     script logs.sh --all >&2 || true
     finish 1 "failed: $(awk '$1 == "run" { print $2, $3, $4 }' <<<"$states" | paste -s -d ';' -)"
@@ -188,13 +188,13 @@ interrupted_run() {
 }
 
 where="$NAME --project=$PROJECT --zone=$ZONE"
-state=ABSENT
+state=''
 created=false
 asked=false
 looked=$SECONDS
 while true; do
   if ! answer=$(quietly tpu_state); then
-    $asked || finish 1 'the cloud did not say how the TPU is'
+    $asked || finish 1 'the cloud did not say how the TPU is' keep
     answer=SILENT
   fi
   read -r state workers <<<"$answer"
@@ -214,8 +214,8 @@ while true; do
     script delete.sh --yes || missed 'delete.sh failed'
     ;;
   FAILED) finish 1 "the queue refused: gcloud compute tpus queued-resources describe $where" ;;
-  STOPPED) finish 1 "somebody stopped $NAME: gcloud compute tpus tpu-vm start $where" ;;
-  UNKNOWN) finish 1 "$NAME is UNKNOWN: gcloud compute tpus tpu-vm describe $where" ;;
+  STOPPED) finish 1 "somebody stopped $NAME: gcloud compute tpus tpu-vm start $where" keep ;;
+  UNKNOWN) finish 1 "$NAME is UNKNOWN: gcloud compute tpus tpu-vm describe $where" keep ;;
   SILENT) missed 'the cloud did not say how the TPU is' ;;
   *)
     failures=0
