@@ -85,6 +85,8 @@ def _line(error: BaseException) -> str:
     return f"{' '.join(text.split())}{where}"
 
 
+_SEARCHED = 6  # combinations that a search compiles: some minutes at 8 billion parameters
+
 _PLAN_HELP = """\
 topologies:
   v4:2x2x1  v5e:4x4  v5p:8x8x4  v6e:16x16  tpu7x:4x4x4    chips along each axis of a slice
@@ -364,8 +366,9 @@ def _print_report(workdir: Path) -> int:
 
 
 def _plan(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    from bakein.plan.search import search
     from bakein.plan.study import plan_study
-    from bakein.plan.table import record, show
+    from bakein.plan.table import record, search_record, show, show_search
     from bakein.plan.topology import make_topology, parse
     from bakein.study.config import resolve
     from bakein.study.errors import ConfigError
@@ -376,7 +379,12 @@ def _plan(arguments: argparse.Namespace, overrides: list[str]) -> int:
     if arguments.price is not None and not 0 <= arguments.price < float("inf"):
         raise ConfigError(f"--price is {arguments.price}; it must be 0 or more, in US dollars")
     config = load_experiment(arguments.experiment, overrides)
-    plan = plan_study(resolve(config), make_topology(name), arguments.price, say)
+    study, topology = resolve(config), make_topology(name)
+    if arguments.search:
+        found = search(study, topology, _SEARCHED, say)
+        print(json.dumps(search_record(found), indent=1) if arguments.json else show_search(found))
+        return 1 if arguments.require_fit and not found.fits(found.tried[0][1]) else 0
+    plan = plan_study(study, topology, arguments.price, say)
     print(json.dumps(record(plan), indent=1) if arguments.json else show(plan))
     return 1 if arguments.require_fit and plan.fits is False else 0
 

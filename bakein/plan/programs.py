@@ -5,8 +5,9 @@ here, with the widest prompts: their memory and time differ by next to nothing.
 """
 
 import dataclasses
+import functools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -27,7 +28,7 @@ from bakein.study.schema import EvaluationConfig, RLConfig, Study, SupervisedCon
 from bakein.study.shop import make_decoder
 from bakein.study.supervised import train_programs
 from bakein.train.optimizer import make_optimizer
-from bakein.train.state import abstract_of, new_state, params_on
+from bakein.train.state import abstract_of, new_state, params_on, state_shardings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,9 +98,9 @@ def study_programs(study: Study, materials: Materials, mesh: jax.sharding.Mesh) 
         ConfigError, DataError: the study's prompts cannot be made.
     """
     decoder = make_decoder(study, materials, mesh)
-    needs: dict[Any, list[_Need]] = {}
+    prompts, needs = _Prompts(study, materials), {}
     for node in study_dag(study, materials).nodes.values():
-        for need in _needs(node, study, materials, mesh):
+        for need in _needs(node, prompts, mesh):
             needs.setdefault(need.key, []).append(need)
     programs: list[Program] = []
     for group in needs.values():
@@ -108,6 +109,58 @@ def study_programs(study: Study, materials: Materials, mesh: jax.sharding.Mesh) 
             program = dataclasses.replace(program, name=f"{program.name} ({group[0].node.arm})")
         programs.append(program)
     return programs
+
+
+# Problems whose prompts are made, to see how wide they are: levels come in turn, so it is all of
+# them. To make all takes minutes where few problems are held out.
+_FEW = 64
+
+
+class _Prompts:
+    """How wide prompts are, of what many nodes ask: each is made once."""
+
+    def __init__(self, study: Study, materials: Materials):
+        self._materials = materials
+        self.study = study
+        self.curve = functools.cache(self._curve)
+        self.test = functools.cache(self._test)
+        self.variants = functools.cache(self._variants)
+
+    def _width(self, problems: Sequence[Any]) -> int:
+        return fixed_prompts(self._materials.tokenizer, problems)[0].shape[1]
+
+    def _curve(self, world: str) -> int:
+        """Width of the held-out problems of an RL curve."""
+        stages = (stage for arm in self.study.arms.values() for stage in arm.values())
+        config = next(s for s in stages if isinstance(s, RLConfig) and s.world == world)
+        few = dataclasses.replace(config, curve_problems=_FEW)
+        return self._width(self._materials.curve_problems(few))
+
+    def _test(self) -> tuple[int, int]:
+        """Width of the problems of the evaluation, and of the facts, 0 if there are none."""
+        config = self.study.evaluation
+        few = {key: min(getattr(config, key), _FEW) for key in ("problems", "facts")}
+        few_config = dataclasses.replace(config, **few)
+        problems = self._materials.test_problems("config.evaluation", few_config)
+        facts = self._materials.facts(few_config)
+        return self._width(problems), self._width(facts) if facts else 0
+
+    def _variants(self, probe: str) -> list[tuple[int, Any, int]]:
+        """Of a probe, for each variant: width, forcing, and tokens of the longest target or 0."""
+        config, tokenizer = self.study.probes[probe], self._materials.tokenizer
+        few = dataclasses.replace(config, problems=min(config.problems, _FEW))
+        width = self._width(self._materials.test_problems(f"config.probes.{probe}", few))
+        found = []
+        for variant in config.variants:
+            forcing, columns = None, 0
+            if isinstance(config, BudgetProbe):
+                forcing = make_forcing(tokenizer, config.thinking, variant)
+            if isinstance(config, AttackProbe):
+                prompts, targets = self._materials.attack(probe, variant, min(config.attempts, 8))
+                width = prompts.tokens_NAP.shape[2]
+                columns = max((len(tokenizer.encode(t)) + 1 for t in targets or ()), default=0)
+            found.append((width, forcing, columns))
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,23 +186,22 @@ class _Need:
     other: Any = None
 
 
-def _needs(
-    node: Node, study: Study, materials: Materials, mesh: jax.sharding.Mesh
-) -> Iterator[_Need]:
+def _needs(node: Node, prompts: _Prompts, mesh: jax.sharding.Mesh) -> Iterator[_Need]:
     config = node.config
     if isinstance(config, SupervisedConfig):
         steps = packing(node.stage, config).steps(config.tokens)
         shape = (config.batch, config.length, config.accumulation, config.z_loss)
-        key = ("train", *shape, config.optimizer)
-        yield _Need(key, node, node.stage, steps)
+        yield _Need(("train", *shape, config.optimizer), node, node.stage, steps)
     elif isinstance(config, RLConfig):
-        yield from _rl_needs(node, config, materials, mesh)
+        yield from _rl_needs(node, config, prompts, mesh)
+    elif isinstance(config, ProbeConfig):
+        yield from _probe_needs(node, config, prompts)
     else:
-        yield from _evaluation_needs(node, config, study, materials)
+        yield from _evaluation_needs(node, config, prompts)
 
 
 def _rl_needs(
-    node: Node, config: RLConfig, materials: Materials, mesh: jax.sharding.Mesh
+    node: Node, config: RLConfig, prompts: _Prompts, mesh: jax.sharding.Mesh
 ) -> Iterator[_Need]:
     rows, new = config.prompts * config.group, config.max_new_tokens
     key = ("update", rows, config.prompt_length, config.policy, config.optimizer)
@@ -158,43 +210,35 @@ def _rl_needs(
     sampler = ("sample", rows, new, truncated, None)
     yield _Need(sampler, node, f"{node.stage} rollouts", config.steps, config.prompt_length, rows)
     if config.curve_every:
-        problems = materials.curve_problems(config)
+        width = prompts.curve(config.world)
         points = 1 + -(-config.steps // config.curve_every)
-        width = fixed_prompts(materials.tokenizer, problems)[0].shape[1]
-        rows = curve_rows(config, len(problems), mesh)
+        rows = curve_rows(config, config.curve_problems, mesh)
         key = ("sample", rows, new, (0, 1.0), None)
         yield _Need(key, node, f"{node.stage} curve", points, width, rows)
 
 
-def _evaluation_needs(
-    node: Node, config: EvaluationConfig | ProbeConfig, study: Study, materials: Materials
-) -> Iterator[_Need]:
-    rows, tokenizer = config.rows, materials.tokenizer
-    probe = isinstance(config, ProbeConfig)
-    use = f"probe {node.probe}" if probe else "evaluation"
-    path = f"config.probes.{node.probe}" if probe else "config.evaluation"
-    problems = materials.test_problems(path, config)
-    calls = -(-len(problems) * config.samples // rows) + -(-len(problems) // rows)
-    for variant in config.variants if probe else ("",):
-        width, forcing = fixed_prompts(tokenizer, problems)[0].shape[1], None
-        if isinstance(config, BudgetProbe):
-            forcing = make_forcing(tokenizer, config.thinking, variant)
-        if isinstance(config, AttackProbe):
-            prompts, targets = materials.attack(node.probe, variant, config.attempts)
-            width = prompts.tokens_NAP.shape[2]
-            if targets is not None:
-                columns = max(len(tokenizer.encode(text)) + 1 for text in targets)
-                key = ("score", rows, columns)
-                times = -(-len(problems) // rows)
-                yield _Need(key, node, f"{use}: likelihood", times, width, rows, columns)
+def _evaluation_needs(node: Node, config: EvaluationConfig, prompts: _Prompts) -> Iterator[_Need]:
+    key = ("sample", config.rows, config.max_new_tokens, (0, 1.0), None)
+    width, facts = prompts.test()
+    yield _Need(key, node, "evaluation", _calls(config), width, config.rows)
+    if facts:
+        yield _Need(key, node, "recall", -(-config.facts // config.rows), facts, config.rows)
+
+
+def _probe_needs(node: Node, config: ProbeConfig, prompts: _Prompts) -> Iterator[_Need]:
+    use, rows = f"probe {node.probe}", config.rows
+    for width, forcing, columns in prompts.variants(node.probe):
         shapes = None if forcing is None else tuple(part.shape for part in forcing)
         key = ("sample", rows, config.max_new_tokens, (0, 1.0), shapes)
-        yield _Need(key, node, use, calls, width, rows, forcing)
-    facts = [] if probe else materials.facts(config)
-    if facts:
-        width = fixed_prompts(tokenizer, facts)[0].shape[1]
-        key = ("sample", rows, config.max_new_tokens, (0, 1.0), None)
-        yield _Need(key, node, "recall", -(-len(facts) // rows), width, rows)
+        yield _Need(key, node, use, _calls(config), width, rows, forcing)
+        if columns:
+            score, calls = ("score", rows, columns), -(-config.problems // rows)
+            yield _Need(score, node, f"{use}: likelihood", calls, width, rows, columns)
+
+
+def _calls(config: EvaluationConfig | ProbeConfig) -> int:
+    """Of the sampler: the samples, and one greedy completion of each problem."""
+    return -(-config.problems * config.samples // config.rows) - (-config.problems // config.rows)
 
 
 def _program(group: list[_Need], decoder: Decoder, mesh: jax.sharding.Mesh) -> Program:
@@ -204,7 +248,7 @@ def _program(group: list[_Need], decoder: Decoder, mesh: jax.sharding.Mesh) -> P
     calls = float(sum(need.calls for need in group))
     make = {"train": _train, "update": _update, "sample": _sample, "score": _score}[kind]
     program = make(first, width, decoder, mesh)
-    resident = max(_resident(need, decoder, mesh) for need in group) if kind == "sample" else 0
+    resident = _resident(group, decoder, mesh) if kind == "sample" else 0
     if kind == "train":
         program = dataclasses.replace(program, name=", ".join(uses))
     return dataclasses.replace(program, uses=uses, calls=calls, resident=resident)
@@ -296,15 +340,20 @@ def _score(need: _Need, width: int, decoder: Decoder, mesh: jax.sharding.Mesh) -
     return Program(name, (), 0.0, trace, (Phase("step", tokens, flops),), turns=1, resident=0)
 
 
-def _resident(need: _Need, decoder: Decoder, mesh: jax.sharding.Mesh) -> int:
+def _resident(group: list[_Need], decoder: Decoder, mesh: jax.sharding.Mesh) -> int:
     """In a rollout, and a point of the curve, the optimizer's state and the reference lie by."""
-    config = need.node.config
-    if not isinstance(config, RLConfig):
-        return 0
-    tx = make_optimizer(config.optimizer, config.steps * config.policy.updates)
-    state = _state(decoder, mesh, tx, rl_programs(decoder, mesh, config).shardings)
-    reference = state.params if config.policy.kl_coefficient > 0 else None
-    return device_bytes((state.opt_state, reference))
+    stages: dict[Any, RLConfig] = {}
+    for need in group:
+        if isinstance(need.node.config, RLConfig):
+            config: RLConfig = need.node.config
+            stages.setdefault((config.optimizer, config.policy.kl_coefficient > 0), config)
+    most = 0
+    for (optimizer, has_reference), config in stages.items():
+        tx = make_optimizer(optimizer, config.steps * config.policy.updates)
+        state = _state(decoder, mesh, tx, state_shardings(decoder, tx, mesh))
+        beside = (state.opt_state, state.params if has_reference else None)
+        most = max(most, device_bytes(beside))
+    return most
 
 
 def device_bytes(tree: Any) -> int:

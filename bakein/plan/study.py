@@ -131,13 +131,14 @@ def plan_study(
         params=count_params(model),
         topology=topology,
         mesh=dict(mesh.shape),
-        capacity=_capacity(topology),
+        capacity=capacity_of(topology),
         programs=tuple(planned),
         price=price,
     )
 
 
-def _capacity(topology: Topology) -> int | None:
+def capacity_of(topology: Topology) -> int | None:
+    """Bytes that a program may use on a device; None where that is not known."""
     if topology.chip is not None:
         return topology.chip.memory
     if topology.name.kind == "local":

@@ -7,10 +7,12 @@ from typing import Any
 from bakein.plan import roofline
 from bakein.plan.chips import PRICES_OF
 from bakein.plan.memory import TooMuch
+from bakein.plan.search import Found
 from bakein.plan.study import Planned, StudyPlan
 from bakein.plan.traffic import COLLECTIVES
 
-_NAME = 34  # columns of a program's name
+_NAME = 31  # columns of a program's name
+_KINDS = [kind.removeprefix("collective-") for kind in COLLECTIVES]
 
 _HOW = """\
 All of this is an estimate. Memory is what the compiler lays out at its lowest effort, within some
@@ -106,7 +108,7 @@ def _time(plan: StudyPlan) -> list[str]:
 
 
 def _sent(plan: StudyPlan) -> list[str]:
-    rows = [["MOVED and SENT by a device, GB", "memory", *(kind[-14:] for kind in COLLECTIVES)]]
+    rows = [["MOVED and SENT by a device, GB", "memory", *_KINDS]]
     for planned in plan.programs:
         for phase, costs in zip(planned.program.phases, planned.costs, strict=True):
             unknown = isinstance(planned.memory, TooMuch)
@@ -134,11 +136,9 @@ def _study(plan: StudyPlan) -> list[str]:
     lines = _align(rows, left=(0, 4))
     if plan.dollars is not None:
         own = plan.topology.chip is None or plan.price != plan.topology.chip.price
-        source = "--price" if own else f"list price of {PRICES_OF}, on demand; --price for yours"
+        source = "--price" if own else f"list price on demand, {PRICES_OF}; yours: --price"
         days = plan.chip_hours / plan.topology.chips / 24
-        lines.append(
-            f"At least {days:,.1f} days on this machine. ${plan.price:.2f} a chip-hour ({source})."
-        )
+        lines.append(f"At least {days:,.3g} days here. ${plan.price:.2f} a chip-hour: {source}.")
     return lines
 
 
@@ -147,10 +147,12 @@ def _phase_name(planned: Planned, phase: str) -> str:
     return name if len(planned.program.phases) == 1 else f"{name} {phase}"
 
 
-def _align(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:
+def _align(
+    rows: Sequence[Sequence[str]], left: Sequence[int] = (0,), name: int = _NAME
+) -> list[str]:
     rows = [[_short(row[0]), *row[1:]] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    widths[0] = max(widths[0], _NAME)
+    widths[0] = max(widths[0], name)
     return [
         "  ".join(
             cell.ljust(width) if index in left else cell.rjust(width)
@@ -165,7 +167,7 @@ def _short(name: str) -> str:
 
 
 def _gib(count: float) -> str:
-    return f"{count / 2**30:.2f}"
+    return f"{count / 2**30:.2f}" if not 0 < count < 2**30 / 10 else f"{count / 2**30:.1g}"
 
 
 def _whole(value: float | None) -> str:
@@ -177,6 +179,58 @@ def _count(value: float) -> str:
         if value >= size:
             return f"{value / size:.3g}{unit}"
     return f"{value:.3g}"
+
+
+def show_search(found: Found) -> str:
+    """What a search found, as text."""
+    topology = found.topology
+    rows = [
+        ["data", "fsdp", "tensor", "accumulation", "remat", "GiB", "fits", "ms", "MFU", "binds"]
+    ]
+    for choice, planned in found.tried:
+        costs, phase = planned.costs[0], planned.program.phases[0]
+        sizes = [str(size) for size in dataclasses.astuple(choice.mesh)]
+        row = [*sizes, str(choice.accumulation), choice.remat, _gib(planned.memory.peak)]
+        row.append("yes" if found.fits(planned) else "no")
+        if costs.time is None:
+            row += ["?", "?", "?"]
+        else:
+            row.append(f"{costs.time * 1e3:,.0f}")
+            row += [f"{roofline.mfu(phase.flops, costs.time, topology):.1%}", costs.bound]
+        rows.append(row)
+    lines = [
+        f"{found.stage} on {topology.name}: {len(found.tried)} compiled of {found.considered} "
+        "combinations, ranked by arithmetic",
+        "",
+        *_align(rows, left=(), name=0),
+        "",
+    ]
+    best, planned = found.tried[0]
+    if not found.fits(planned):
+        lines.append("None of them fits: more chips, a shorter length or a smaller batch are left.")
+    else:
+        lines += ["Cheapest that fits, of those compiled:", best.flags(found.stage)]
+    lines += ["Estimates at the roofline, as in the plan; other stages share mesh and remat."]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def search_record(found: Found) -> dict[str, Any]:
+    """What a search found, as JSON."""
+    tried = []
+    for choice, planned in found.tried:
+        row = {**dataclasses.asdict(choice), "fits": found.fits(planned)}
+        row["flags"] = choice.flags(found.stage)
+        row["peak_bytes"] = planned.memory.peak
+        row["roofline_seconds"], row["bound"] = planned.time, planned.costs[0].bound or None
+        tried.append(row)
+    return {
+        "stage": found.stage,
+        "estimate": True,
+        "topology": str(found.topology.name),
+        "capacity_bytes": found.capacity,
+        "considered": found.considered,
+        "tried": tried,
+    }
 
 
 def record(plan: StudyPlan) -> dict[str, Any]:

@@ -1,0 +1,134 @@
+"""Topologies: how they are written, what is wrong with them, and meshes over slices."""
+
+import jax
+import numpy as np
+import pytest
+
+from bakein import mesh as mesh_lib
+from bakein.plan import topology as topology_lib
+from bakein.plan.chips import CHIPS
+from bakein.plan.topology import Name, links, make_topology, parse
+from bakein.study.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("v5p:8x8x4", Name("v5p", (8, 8, 4), 1)),
+        ("2xv5e:16x16", Name("v5e", (16, 16), 2)),
+        ("1xv6e:4x4", Name("v6e", (4, 4), 1)),
+        ("V6E:2x2", Name("v6e", (2, 2), 1)),
+        ("tpu7x:2x2x1", Name("tpu7x", (2, 2, 1), 1)),
+        ("cpu:8", Name("cpu", (8,), 1)),
+        ("local", Name("local", (), 1)),
+    ],
+)
+def test_topologies_are_read_and_written(text, name):
+    assert parse(text) == name
+    assert parse(str(name)) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("v5x:4x4", "--topology: no 'v5x'; did you mean 'v5p'? known: cpu, local, tpu7x, v4, v5e"),
+        ("trillium:4x4", "--topology: no 'trillium'; "),
+        ("v5litepod-16", "--topology is 'v5litepod-16'; it must be like v5p:8x8x4, "),
+        ("v6e", "--topology is 'v6e'; it must be like "),
+        ("", "--topology is ''; it must be like "),
+        ("v6e:16*16", "--topology is 'v6e:16*16'; it must be like "),
+        ("v6e:4x4x4", "--topology v6e:4x4x4: a slice of v6e has 2 dimensions, like v6e:4x4"),
+        ("v5p:8x8", "--topology v5p:8x8: a slice of v5p has 3 dimensions, like v5p:4x4x4"),
+        ("v5e:32x16", "--topology v5e:32x16: a slice of v5e has at most 256 chips"),
+        ("v5e:0x4", "--topology v5e:0x4: every number must be at least 1"),
+        ("0xv5e:4x4", "--topology 0xv5e:4x4: every number must be at least 1"),
+        ("cpu:2x2", "--topology cpu:2x2: a number of devices, like cpu:8"),
+        ("2xcpu:8", "--topology 2xcpu:8: a number of devices, like cpu:8"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(text, message):
+    with pytest.raises(ConfigError) as error:
+        parse(text)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_a_slice_that_the_compiler_does_not_know_is_said_in_its_words():
+    with pytest.raises(ConfigError, match=r"--topology v5e:3x3: .*not divisible"):
+        make_topology(parse("v5e:3x3"))
+
+
+def test_more_processors_than_there_are_names_the_flag():
+    with pytest.raises(ConfigError, match="cpu:9: jax has 8 CPU devices; set XLA_FLAGS=--xla_f"):
+        make_topology(parse("cpu:9"))
+
+
+def test_a_machine_without_libtpu_is_told_what_to_install(monkeypatch):
+    monkeypatch.delenv("TPU_LIBRARY_PATH", raising=False)
+    monkeypatch.setattr(topology_lib.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"libtpu: pip install 'bakein\[tpu\]'$"):
+        make_topology(parse("v5e:2x2"))
+
+
+@pytest.mark.parametrize(
+    ("text", "devices", "chips", "chip"),
+    [
+        ("v4:2x2x1", 8, 4, "v4"),
+        ("v5e:4x4", 16, 16, "v5e"),
+        ("v5e:1x1", 1, 1, "v5e"),
+        ("v5p:2x2x1", 4, 4, "v5p"),
+        ("2xv5e:2x2", 8, 8, "v5e"),
+        ("tpu7x:2x2x1", 8, 4, "tpu7x"),
+    ],
+)
+def test_absent_machines_have_their_devices(text, devices, chips, chip):
+    topology = make_topology(parse(text))
+    assert (len(topology.devices), topology.chips) == (devices, chips)
+    assert topology.chip is CHIPS[chip]
+
+
+def test_the_own_machine_is_local_and_nothing_is_published_of_its_processor():
+    topology = make_topology(parse("local"))
+    assert list(topology.devices) == jax.devices()
+    assert topology.chip is None
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"data": 2, "fsdp": 4, "tensor": 1}, {"data": 4, "fsdp": 1, "tensor": 2}]
+)
+def test_only_data_goes_between_slices(sizes):
+    devices = make_topology(parse("2xv5e:2x2")).devices
+    mesh = mesh_lib.make_mesh(**sizes, devices=devices)
+    assert dict(mesh.shape) == {"member": 1, **sizes}
+    slices = np.vectorize(lambda device: device.slice_index)(mesh.devices)
+    # Along fsdp and tensor the slice never changes, along data it does.
+    assert (slices == slices[:, :, :1, :1]).all()
+    assert {*slices[0, :, 0, 0].tolist()} == {0, 1}
+
+
+def test_a_mesh_that_would_tear_fsdp_over_slices_is_refused():
+    devices = make_topology(parse("2xv5e:2x2")).devices
+    with pytest.raises(ValueError, match="mesh data=1: it must be a multiple of 2, the slices"):
+        mesh_lib.make_mesh(data=1, fsdp=8, tensor=1, devices=devices)
+
+
+@pytest.mark.parametrize(
+    ("text", "axis", "count"),
+    [
+        # A closed ring has two ways out, an open row one; rings of v5e close at 16 alone.
+        ("v5p:4x4x4", (0,), 2),
+        ("v5p:4x4x4", (0, 1, 2), 6),
+        ("v5p:2x2x1", (0,), 1),
+        ("v5e:4x4", (0, 1), 2),
+        ("v5e:16x16", (0, 1), 4),
+        ("v5e:16x16", (1,), 2),
+    ],
+)
+def test_links_are_those_of_the_dimensions_that_a_group_spans(text, axis, count):
+    topology = make_topology(parse(text))
+    group = [
+        device
+        for device in topology.devices
+        if all(place == 0 for i, place in enumerate(device.coords) if i not in axis)
+    ]
+    assert links(topology, group) == count
