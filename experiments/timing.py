@@ -14,7 +14,7 @@ Costs 22 minutes and 1.0 GB on 2 CPU cores shared with other work (1,580 s of on
 2026-11-27, 5 seeds, accuracy after RL: it rises with the share, .178, .207, .213, .249, .493, .737,
 the first that is above none being 20 %; it falls with repetition, .493, .448, .349; `early` .443
 and `late` .457 are not told apart, nor is `annealed`, .524, from `share_20`. Facts pay for it: of
-250, .94 are known after pretraining without traces and .14 with 40 %; SFT's replay brings back .51 of them.
+250, .94 are known after pretraining without traces and .14 with 40 %, .51 after SFT's replay.
 """
 
 import functools
