@@ -7,9 +7,7 @@ asks for the same command again; a programmer's mistake with its traceback.
 
 import argparse
 import contextlib
-import ctypes
 import json
-import logging
 import os
 import re
 import sys
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bakein.plan.libtpu import hush
+from bakein.study.startup import prepare_jax
 
 # Imports that start jax stand inside the functions: `_prepare_jax` must come before them, and
 # `--help` should not wait for them.
@@ -53,7 +52,7 @@ def _outcome(command: Command, arguments: argparse.Namespace, rest: list[str]) -
     from bakein.data.errors import DataError
     from bakein.processes import PREEMPTED, Preempted
     from bakein.report.records import RecordError
-    from bakein.study.errors import ConfigError
+    from bakein.study.errors import ConfigError, WorkerDied
     from bakein.train.checkpoints import NoUsableCheckpoint
     from bakein.train.loop import NonFinite
 
@@ -61,7 +60,7 @@ def _outcome(command: Command, arguments: argparse.Namespace, rest: list[str]) -
         return command(arguments, rest), ""
     except (ConfigError, DataError, RecordError, NoUsableCheckpoint, OSError) as error:
         return 2, _line(error)
-    except NonFinite as error:
+    except (NonFinite, WorkerDied) as error:
         return 1, _line(error)
     except Preempted:
         return PREEMPTED, "asked to leave (SIGTERM): all is saved; the same command goes on"
@@ -149,6 +148,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     several.add_argument("--processes", type=int, metavar="N", help="how many there are,")
     several.add_argument("--process", type=int, metavar="I", help="and which this is, from 0")
+    many = run.add_argument_group("many machines", "which see the work directory by the same path")
+    many.add_argument(
+        "--executor",
+        choices=("local", "ray"),
+        default="local",
+        help="what runs the stages: this process (the default), or workers of a Ray cluster",
+    )
+    many.add_argument(
+        "--resources",
+        metavar="CPU=1,GPU=1",
+        help="with --executor=ray: what a stage needs of its machine (default: CPU=1)",
+    )
+    many.add_argument(
+        "--retries",
+        type=int,
+        metavar="N",
+        help="with --executor=ray: how often a stage goes on after its worker died (default: 3)",
+    )
     run.set_defaults(command=_run)
 
     report = commands.add_parser(
@@ -210,30 +227,10 @@ def _prepare_jax(topology: str) -> None:
     hush()
     if topology and topology != "local":
         os.environ["JAX_PLATFORMS"] = "cpu"  # planning takes nobody's GPU
-    flags = os.environ.get("XLA_FLAGS", "")
-    if "xla_cpu_multi_thread_eigen" not in flags:
-        # Small programs gain little from threads inside a matrix product. With one thread each,
-        # several stages run side by side, and the numbers do not depend on the number of cores.
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    prepare_jax()
     kind, _, count = topology.partition(":")
     if kind == "cpu" and count.isdecimal() and "device_count" not in os.environ["XLA_FLAGS"]:
         os.environ["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={count}"
-    # Orbax logs an error, with its traceback, in each of its threads, and raises it besides.
-    for name in ("absl", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    _keep_freed_memory()
-
-
-def _keep_freed_memory() -> None:
-    """XLA's CPU client asks for scratch memory at every step, and frees it after.
-
-    The C library gives blocks of that size back to the kernel at once. To be handed empty pages
-    anew, step by step, costs a small model a sixth of its training.
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):  # glibc has it
-        for threshold in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-            libc.mallopt(threshold, 2**30)
 
 
 def _run(arguments: argparse.Namespace, overrides: list[str]) -> int:
@@ -280,10 +277,10 @@ def _run_study(
     from bakein import processes
     from bakein.analysis.verdicts import RULES
     from bakein.study.config import resolve
-    from bakein.study.description import describe_study, device_name
+    from bakein.study.description import describe_study
     from bakein.study.digest import plain
     from bakein.study.dry_run import show_dry_run
-    from bakein.study.executors.local import LocalExecutor
+    from bakein.study.executors.options import open_executor, ray_options
     from bakein.study.experiment import load_experiment
     from bakein.study.profile import profile
     from bakein.study.progress import say
@@ -300,6 +297,8 @@ def _run_study(
         if first:
             print(line, flush=True)
 
+    alone = {name: getattr(arguments, name) for name in ("profile", "distributed", "coordinator")}
+    ray = ray_options(arguments.executor, arguments.resources, arguments.retries, alone)
     config = load_experiment(arguments.experiment, overrides)
     study = resolve(config)
     published = _published(study.published)
@@ -307,7 +306,8 @@ def _run_study(
     if first and not arguments.dry_run:
         workdir.prepare(study.name)
     plan = make_plan(study, workdir, warn, preempted)
-    check_devices(plan.shop)
+    if not ray:
+        check_devices(plan.shop)
     if arguments.dry_run:
         tell(show_dry_run(plan))
         leave()
@@ -322,13 +322,14 @@ def _run_study(
         tell(f"{len(plan.todo)} of {len(plan.dag.nodes)} stages to run in {workdir.path}")
     else:
         tell(f"nothing to run: all {len(plan.dag.nodes)} stages in {workdir.path} are done")
-    keys = plain(config.to_dict())
-    record = describe_study(study, plan.dag, device_name(), keys, RULES, published)
-    save = plan.shop.materials.tokenizer.save
-    with workdir.open(record, save) if first else contextlib.nullcontext():
-        run_plan(plan, LocalExecutor)
-        leave()
-        return _print_report(workdir.path) if first else 0
+    words = (arguments.experiment, overrides, workdir.path, study.workers)
+    with open_executor(ray, *words) as (executor, device):
+        record = describe_study(study, plan.dag, device, plain(config.to_dict()), RULES, published)
+        save = plan.shop.materials.tokenizer.save
+        with workdir.open(record, save) if first else contextlib.nullcontext():
+            run_plan(plan, executor)
+            leave()
+            return _print_report(workdir.path) if first else 0
 
 
 def _published(path: str) -> dict[str, Any] | None:
@@ -390,31 +391,12 @@ def _plan(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _data(arguments: argparse.Namespace, overrides: list[str]) -> int:
-    from bakein.data import tfds_export
     from bakein.study.config import resolve
-    from bakein.study.errors import ConfigError, unknown
     from bakein.study.experiment import load_experiment
-    from bakein.study.materials import Materials
-    from bakein.study.schema import TextSource, WorldSource
+    from bakein.study.export import export_source
 
     study = resolve(load_experiment(arguments.experiment, overrides))
-    if arguments.source not in study.sources:
-        raise unknown("--source", arguments.source, study.sources)
-    if arguments.documents < 1:
-        raise ConfigError(f"--documents is {arguments.documents}; it must be at least 1")
-    source = study.sources[arguments.source]
-    if isinstance(source, WorldSource):
-        world = study.worlds[source.world]
-        problems = world.train(study.seed)
-        count = min(arguments.documents, len(problems))
-        rows = tfds_export.rows(world, (problems[i] for i in range(count)), (source.form,))
-    elif isinstance(source, TextSource):
-        windows = Materials(study).windows(arguments.source)
-        count = min(arguments.documents, len(windows))
-        rows = tfds_export.text_rows(windows[:count])
-    else:
-        raise ConfigError(f"--source {arguments.source}: is a data set already")
-    path = tfds_export.write(arguments.out, arguments.source, {"train": rows})
+    count, path = export_source(study, arguments.source, arguments.documents, arguments.out)
     print(f"{count} documents written; read them with base.dataset({str(path)!r})")
     return 0
 

@@ -36,6 +36,7 @@ LIBRARIES = {
     "jax": set(ARROWS) - {"data", "analysis", "report"},
     "ml_collections": {"study", "cli"},
     "pickle": set(),
+    "ray": set(),
 }
 
 

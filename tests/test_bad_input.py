@@ -630,6 +630,14 @@ COMMANDS = {
     "a word for a number": (
         ("data", FILE, "--source=facts", "--documents=x", "--out=x"), r"--documents.*'x'"
     ),
+    "an unknown executor": (("run", FILE, "--executor=rya"), r"--executor: invalid choice: 'rya'"),
+    "resources without Ray": (("run", FILE, "--resources=GPU=1"), r"only with --executor=ray"),
+    "resources that are none": (
+        ("run", FILE, "--executor=ray", "--resources=GPU"), r"--resources GPU: 'GPU' is not like"
+    ),
+    "fewer retries than none": (
+        ("run", FILE, "--executor=ray", "--retries=-1"), r"--retries is -1; it must be at least 0"
+    ),
     "a work directory below a file": (
         ("run", FILE, "--workdir", f"{FILE}/x"), r"work directory .*: Not a directory; give another"
     ),

@@ -38,7 +38,7 @@ def test_version_is_that_of_the_package(metadata):
 
 def test_every_requirement_has_a_lower_bound_and_no_upper_one(metadata):
     extras = metadata["extras_require"]
-    assert set(extras) == {"test", "gym", "tpu", "cuda"}
+    assert set(extras) == {"test", "gym", "ray", "tpu", "cuda"}
     for requirement in sum(extras.values(), metadata["install_requires"]):
         assert re.fullmatch(r"[\w.-]+(\[\w+\])?>=[\d.]+", requirement), requirement
 
@@ -58,7 +58,8 @@ def test_requirements_are_what_the_code_imports(metadata):
     }
     libraries = imported - set(sys.stdlib_module_names) - {"bakein", "experiments"} - neighbours
     # Imported where it is needed, and told of where it is missing.
-    libraries -= {distribution(r).replace("-", "_") for r in metadata["extras_require"]["gym"]}
+    extras = metadata["extras_require"]
+    libraries -= {distribution(r).replace("-", "_") for r in extras["gym"] + extras["ray"]}
     used = {distribution(owners[library][0]) for library in libraries}
     assert used == {distribution(requirement) for requirement in metadata["install_requires"]}
 

@@ -13,6 +13,10 @@ class WorkdirError(OSError):
     """The work directory cannot be used: not writable, locked, damaged, or another study's."""
 
 
+class WorkerDied(RuntimeError):
+    """The process that ran a stage died, more often than is tried again."""
+
+
 class Stopped(Exception):
     """Another stage failed or the user interrupted; this one stops at its next record."""
 

@@ -10,8 +10,10 @@ nothing but their part of the checkpoints.
 import contextlib
 import fcntl
 import json
+import os
 import pathlib
 import shutil
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -133,6 +135,18 @@ class Workdir:
     def profile(self, name: str) -> pathlib.Path:
         """The folder of a node's XProf traces; apart, since its board is cut back on resume."""
         return self.path / "tensorboard" / "profile" / name
+
+    def tell(self, id: str, share: float) -> None:
+        """Leaves word, for `told`, of how much of a claimed node is done."""
+        told = {"host": socket.gethostname(), "pid": os.getpid(), "share": share}
+        (self._claims / id).write_text(json.dumps(told), encoding="utf-8")
+
+    def told(self, id: str) -> float:
+        """How much of a node is done, from another process that told; 0.0 where none did."""
+        try:
+            return json.loads((self._claims / id).read_text(encoding="utf-8"))["share"]
+        except (FileNotFoundError, ValueError):  # not begun, or just being told
+            return 0.0
 
     def take_over(self, other: "Workdir", ids: Iterable[str]) -> None:
         """Copies finished stages of another work directory: equal ids are equal stages.
