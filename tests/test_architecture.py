@@ -18,17 +18,19 @@ PACKAGE = ROOT / "bakein"
 ARROWS = {
     "cli": {
         "plan", "study", "report", "evals", "analysis", "rl", "train", "data", "model", "mesh",
+        "processes",
     },
-    "plan": {"study", "train", "rl", "evals", "data", "model", "mesh"},
-    "study": {"train", "rl", "evals", "data", "model", "mesh"},
-    "evals": {"rl", "data", "model", "mesh"},
-    "rl": {"train", "data", "model", "mesh"},
-    "train": {"data", "model", "mesh"},
+    "plan": {"study", "train", "rl", "evals", "data", "model", "mesh", "processes"},
+    "study": {"train", "rl", "evals", "data", "model", "mesh", "processes"},
+    "evals": {"rl", "data", "model", "mesh", "processes"},
+    "rl": {"train", "data", "model", "mesh", "processes"},
+    "train": {"data", "model", "mesh", "processes"},
     "report": {"analysis"},
     "analysis": set(),
     "data": set(),
     "model": set(),
     "mesh": set(),
+    "processes": set(),
 }  # fmt: skip
 
 # A library and the rooms that may import it; libraries not named here are free.
