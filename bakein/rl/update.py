@@ -18,6 +18,7 @@ from bakein.rl.rollout import Rollout
 from bakein.rl.step import Metrics, PolicyConfig, learner_logprobs, make_rl_step
 from bakein.rl.stream import PromptStream
 from bakein.train.state import Params, TrainState
+from bakein.train.step import guarded
 
 Update = Callable[..., tuple[TrainState, Metrics]]
 
@@ -72,7 +73,7 @@ def advance(
     learnt = select(drawn)
     advantages_B = recipe.advantage(learnt.rewards_NG).reshape(-1)
     rows = (learnt.tokens_BP, learnt.segments_BP, learnt.rollout, advantages_B)
-    state, learner = update(state, reference, *processes.place(rows, recipe.rows))
+    state, learner = guarded(update)(state, reference, *processes.place(rows, recipe.rows))
     with recipe.part("grading"):  # of what the reward did not look at
         sampled = rates(drawn)
     metrics = {

@@ -19,7 +19,7 @@ from bakein.train.feed import Feed, tokens_of
 from bakein.train.loop import LoopConfig, Stage, run_loop
 from bakein.train.optimizer import make_optimizer, make_schedule
 from bakein.train.state import Params, TrainState, abstract_of, new_state, state_shardings
-from bakein.train.step import make_train_step
+from bakein.train.step import guarded, make_train_step
 from bakein.train.stopwatch import Stopwatch
 
 
@@ -93,7 +93,7 @@ def run_supervised(
             before = feed.local_state()
             batch = next(feed)
             after = feed.local_state()
-        state, metrics = train_step(state, batch)
+        state, metrics = guarded(train_step)(state, batch)
         counts = {"tokens": lambda: tokens_of(after)}
         return state, {**metrics, **counts}, lambda: describe(before, after)
 

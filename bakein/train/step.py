@@ -7,6 +7,7 @@ Legend: A micro-batches, B rows, L positions, V vocabulary.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -19,6 +20,20 @@ from bakein.train.state import Params, TrainState
 
 Batch = dict[str, jax.Array]
 Step = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
+
+
+def guarded(program: Callable[..., Any]) -> Callable[..., Any]:
+    """A jitted program, called so that a transfer to or from its devices is an error.
+
+    Such a transfer, of an argument that was left on the host or on other devices, would hold up
+    every step without a word.
+    """
+
+    def call(*arguments):
+        with jax.transfer_guard("disallow"):
+            return program(*arguments)
+
+    return call
 
 
 def apply_gradients(
