@@ -30,6 +30,7 @@ setup(
     entry_points={"console_scripts": ["bakein = bakein.cli:main"]},
     install_requires=[
         "absl-py>=2.5",
+        "filelock>=3.20",
         "flax>=0.12.8",
         "grain>=0.2.18",
         "jax>=0.10.2",
@@ -49,7 +50,6 @@ setup(
     ],
     extras_require={
         "test": [
-            "filelock>=3.20",
             "hypothesis>=6.170",
             "import-linter>=2.16",
             "pytest>=9.2",

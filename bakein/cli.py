@@ -283,6 +283,7 @@ def _run_study(
     from bakein.study.executors.options import open_executor, ray_options
     from bakein.study.experiment import load_experiment
     from bakein.study.profile import profile
+    from bakein.study.programs import keep_programs
     from bakein.study.progress import say
     from bakein.study.runner import check_devices, make_plan, reuse, run_plan
     from bakein.study.workdir import Workdir
@@ -305,6 +306,8 @@ def _run_study(
     workdir = Workdir(arguments.workdir or Path("runs") / study.name)
     if first and not arguments.dry_run:
         workdir.prepare(study.name)
+    if not (ray or arguments.dry_run):
+        keep_programs(workdir.path / "programs")
     plan = make_plan(study, workdir, warn, preempted)
     if not ray:
         check_devices(plan.shop)

@@ -1,8 +1,35 @@
-"""Jitted programs, shared by all stages of one shape: each is compiled once per run."""
+"""Jitted programs, shared by all stages of one shape: each is compiled once per run, or once."""
 
+import platform
 import threading
 from collections.abc import Callable, Hashable
+from pathlib import Path
 from typing import Any
+
+import jax
+
+_ROOM = 4 * 2**30  # bytes of compiled programs; those that were not used for longest go first
+
+
+def keep_programs(folder: Path) -> None:
+    """Lets jax keep what it compiles, so that a run that goes on need not compile again.
+
+    To be called before anything is compiled. jax keeps what took it a second or more, and with a
+    bound on the folder's size it locks it: processes may share it. A cache that the user has named
+    (JAX_COMPILATION_CACHE_DIR, JAX_COMPILATION_CACHE_MAX_SIZE) stays as it is.
+
+    Args:
+        folder: where; made when the first program is kept. Only trusted people may write there:
+            programs that are read back are run.
+    """
+    if jax.config.jax_compilation_cache_dir is not None:
+        return
+    if jax.default_backend() == "cpu":
+        # jax knows a program by its source, and not by what the processor must be able to do.
+        folder = folder / platform.node()
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    if jax.config.jax_compilation_cache_max_size == -1:
+        jax.config.update("jax_compilation_cache_max_size", _ROOM)
 
 
 class Programs:

@@ -15,6 +15,7 @@ import threading
 import time
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -28,6 +29,7 @@ from bakein.study.dag import Node
 from bakein.study.description import device_name
 from bakein.study.errors import ConfigError, WorkerDied
 from bakein.study.experiment import load_experiment
+from bakein.study.programs import keep_programs
 from bakein.study.progress import Progress
 from bakein.study.runner import check_devices, make_plan
 from bakein.study.shop import Shop, work_of
@@ -102,6 +104,7 @@ class _Worker:
         prepare_jax()
         os.chdir(folder)  # to which the paths of a study are relative
         study = resolve(load_experiment(experiment, overrides))
+        keep_programs(Path(workdir) / "programs")
         warn, leaving = self._warnings.append, self._leaving.is_set
         shop = make_plan(study, Workdir(workdir), warn, leaving).shop
         check_devices(shop)
