@@ -233,6 +233,7 @@ def interrupted(
     workdir: Path,
     touches: int,
     plan: Sequence[tuple[Layout, str]],
+    last: Layout,
     rng: random.Random,
     tell: Callable[[str], None],
 ) -> list[Interruption]:
@@ -242,7 +243,8 @@ def interrupted(
         lives: of the study.
         workdir: of the run.
         touches: of a run that nobody disturbs.
-        plan: how each life runs, and ends; the last one lives on.
+        plan: how each life runs, and ends.
+        last: how the one runs that nobody disturbs.
         rng: says when.
         tell: told of each interruption.
     """
@@ -264,7 +266,7 @@ def interrupted(
             continue
         assert set(life.codes()) == {0}, life.codes()
         return found  # it came to its end first
-    codes = lives.start(plan[-1][0], workdir).codes()
+    codes = lives.start(last, workdir).codes()
     assert set(codes) == {0}, codes
     return found
 
@@ -286,7 +288,7 @@ def main() -> None:
         plan = [(rng.choice(LAYOUTS), rng.choice(KILLS)) for _ in range(arguments.interruptions)]
         tell = functools.partial(print, flush=True)
         tell(f"the straight run touches its work directory {touches} times")
-        found = interrupted(lives, broken, touches, plan, rng, tell)
+        found = interrupted(lives, broken, touches, plan, TWO_BY_FOUR, rng, tell)
         told = [json.loads(path.read_text("utf-8")) for path in broken.glob("stages/*/stage.json")]
         told = [stage for stage in told if "useful_seconds" in stage]
         share = sum(s["useful_seconds"] for s in told) / sum(s["seconds"] for s in told)

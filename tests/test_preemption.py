@@ -1,5 +1,6 @@
 """SIGTERM to one process: it saves, leaves with exit code 75, and the same command goes on."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import threading
 import time
 import types
 
+import jax
 import jax.numpy as jnp
 import pytest
 from tiny_study import FILE, differences, nodes, outcome, read_lines, stage_info
@@ -24,33 +26,39 @@ from bakein.train.stopwatch import Stopwatch
 
 
 @pytest.fixture
-def workdir(one_device, finished_run, tmp_path):
+def workdir(finished_run, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(finished_run, workdir)
     return workdir
 
 
-def test_sigterm_saves_at_once_and_the_same_command_goes_on(
-    workdir, finished_run, monkeypatch, capsys
-):
-    places = nodes(workdir)
-    folder, other = places["standard", "sft", 0], places["baked_in", "sft", 1]
-    for gone in (folder, other):
-        shutil.rmtree(gone)
-    append, handler = Records.append, signal.getsignal(signal.SIGTERM)
-    notices, init = [], Notice.__init__
+@contextlib.contextmanager
+def asked_after(step):
+    """SIGTERM, twice, to this process once the record of a step is written."""
+    append, init, notices = Records.append, Notice.__init__, []
 
     def asked(self, records):
         append(self, records)
-        if records and records[-1]["step"] == 2:  # far from the next checkpoint, which is of 4
+        if records and records[-1]["step"] == step:
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)  # again: nothing more
             while not notices[-1]():  # the main thread hears it
                 time.sleep(0.01)
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Records, "append", asked)
         patch.setattr(Notice, "__init__", lambda self: (init(self), notices.append(self))[0])
+        yield
+
+
+def test_sigterm_saves_at_once_and_the_same_command_goes_on(
+    workdir, one_device, finished_run, capsys
+):
+    places, handler = nodes(workdir), signal.getsignal(signal.SIGTERM)
+    folder, other = places["standard", "sft", 0], places["baked_in", "sft", 1]
+    for gone in (folder, other):
+        shutil.rmtree(gone)
+    with asked_after(2):  # far from the next checkpoint, which is of step 4
         assert main(["run", FILE, "--workdir", str(workdir), "--config.workers=1"]) == 75
     assert capsys.readouterr().err.splitlines() == [
         "bakein: asked to leave (SIGTERM): all is saved; the same command goes on"
@@ -59,11 +67,31 @@ def test_sigterm_saves_at_once_and_the_same_command_goes_on(
     (begun,) = [path for path in (folder, other) if path.exists()]  # the other never began
     assert stage_info(begun)["status"] == "running"
     assert "useful_seconds" not in stage_info(begun)
-    saved = [int(path.name) for path in (begun / "checkpoints").iterdir()]
-    assert saved == [3]
+    assert [path.name for path in (begun / "checkpoints").iterdir()] == ["3"]
     assert main(["run", FILE, "--workdir", str(workdir)]) == 0
     assert differences(outcome(workdir), outcome(finished_run)) == []
-    assert len(read_lines(begun / "records.jsonl")) > 1
+
+
+def test_a_run_goes_on_on_another_mesh(workdir, finished_run, monkeypatch):
+    """One device has pretrained; SFT on eight, on four and on eight is as SFT on one."""
+    folder = nodes(workdir)["standard", "sft", 0]
+    shutil.rmtree(folder)
+    devices, run = jax.devices(), ["run", FILE, "--workdir", str(workdir)]
+    for count, step in ((8, 2), (4, 4), (8, None)):
+        monkeypatch.setattr(jax, "devices", lambda *_, count=count: devices[:count])
+        with asked_after(step):
+            assert main(run) == (75 if step else 0)
+    lines, expected = (
+        read_lines(path / "stages" / folder.name / "records.jsonl")
+        for path in (workdir, finished_run)
+    )
+    assert [line["step"] for line in lines] == [line["step"] for line in expected]
+    assert [line["tokens"] for line in lines] == [line["tokens"] for line in expected]
+    for name in ("loss", "grad_norm"):
+        found, exact = ([line[name] for line in each] for each in (lines, expected))
+        assert found == pytest.approx(exact, rel=1e-5)
+    info, straight = stage_info(folder), stage_info(finished_run / "stages" / folder.name)
+    assert info["ledger"] == straight["ledger"]
 
 
 def toy(path, log, *, steps=9, save_every=100, save_seconds=0.0, preempted=lambda: False, **flags):

@@ -37,7 +37,7 @@ def join_cluster(
             raise ConfigError(f"--coordinator {coordinator}: {error}") from error
         raise ConfigError(
             "--distributed: there is no cluster that jax knows (TPU metadata, GKE, SLURM, MPI): "
-            f"{error}; give --coordinator HOST:PORT --processes N --process I"
+            f"{str(error).rstrip('.')}; give --coordinator HOST:PORT --processes N --process I"
         ) from error
 
 

@@ -198,7 +198,7 @@ class Checkpoints:
                 shutil.rmtree(unfinished)
         damaged = []
         for step in reversed(self.steps()):
-            loaded = self._load(step, _items(abstract))
+            loaded = self._load(step, _items(abstract), position=True)
             if loaded is not None:
                 if processes.first():
                     for later in damaged:
@@ -217,11 +217,14 @@ class Checkpoints:
 
     def load_params(self, step: int, abstract: Params) -> Params | None:
         """Reads the parameters of one checkpoint; None, after a warning, where it is damaged."""
-        loaded = self._load(step, {"params": abstract})
+        loaded = self._load(step, {"params": abstract}, position=False)
         return None if loaded is None else loaded["params"]
 
-    def _load(self, step: int, items: dict[str, Tree]) -> dict[str, Any] | None:
-        """Some items of a checkpoint, or None, after a warning, where they are not as written."""
+    def _load(self, step: int, items: dict[str, Tree], *, position: bool) -> dict[str, Any] | None:
+        """Some items of a checkpoint, or None, after a warning, where they are not as written.
+
+        With `position`, that of the data has to be as written too.
+        """
         with self._lock, _muted():
             try:
                 with ocp.training.Checkpointer(self.path, context=_context()) as checkpointer:
@@ -229,7 +232,7 @@ class Checkpoints:
                     loaded, fault = checkpointer.load_checkpointables(step, wanted), ""
                 meta = loaded["meta"]
                 written = {**meta["checksums"]}
-                sums = {"data": _position_checksum(meta["data"])}
+                sums = {"data": _position_checksum(meta["data"])} if position else {}
             # Damage is reported as almost any type; all mean the same here: not this one.
             except Exception as error:
                 fault = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
