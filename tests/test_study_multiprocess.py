@@ -32,9 +32,7 @@ def lives():
 def straight(lives, tmp_path_factory):
     """The work directory of two processes that nobody disturbed, and how often it was touched."""
     workdir = tmp_path_factory.mktemp("straight") / "run"
-    life = lives.start(TWO_BY_FOUR, workdir)
-    assert life.codes() == [0, 0], lives.log(workdir, 1).read_text()
-    return workdir, life.touches.value
+    return workdir, lives.run(TWO_BY_FOUR, workdir)
 
 
 def told(lives, workdir, index):
@@ -46,7 +44,7 @@ def told(lives, workdir, index):
 def test_two_processes_are_one_to_the_bit(lives, straight, tmp_path):
     two, _ = straight
     one = tmp_path / "run"
-    assert lives.start(ONE, one).codes() == [0]
+    lives.run(ONE, one)
     assert differences(outcome(one), outcome(two)) == []
 
 
