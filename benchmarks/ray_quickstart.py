@@ -1,6 +1,7 @@
 """A study by the local runner and by Ray: wall times, and whether the results are identical.
 
     python benchmarks/ray_quickstart.py [experiments/quickstart.py:smoke] [--workers 2] [--kills 1]
+        [--config.key=value ...]
 
 The local runner runs as many stages at a time as there are workers of one core. During the run
 on Ray, workers are killed (SIGKILL) at random moments, each in the middle of a stage.
@@ -31,10 +32,10 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=1, help="workers to kill")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--folder", type=Path, help="for the work directories; default: temporary")
-    arguments = parser.parse_args()
+    arguments, overrides = parser.parse_known_args()
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="ray_quickstart-"))
     limit = f"--config.workers={arguments.workers}"
-    command = [sys.executable, "-m", "bakein", "run", arguments.experiment, limit]
+    command = [sys.executable, "-m", "bakein", "run", arguments.experiment, limit, *overrides]
     print(f"{arguments.experiment} on {os.cpu_count()} cores of {platform.machine()}", flush=True)
 
     seconds = timed([*command, "--workdir", folder / "local"])

@@ -91,7 +91,7 @@ def test_a_mistake_that_a_worker_finds_is_one_line(cluster, tmp_path, capsys):
 
 def test_a_worker_names_what_differs_on_its_machine(finished_run, one_device, monkeypatch):
     monkeypatch.chdir(Path(FILE).parent)
-    words = ("tiny_study.py", ["--config.bootstrap.resamples=50"], str(finished_run), os.getcwd())
+    words = ("tiny_study.py", ["--config.bootstrap.resamples=200"], str(finished_run), os.getcwd())
     study = json.loads((finished_run / "study.json").read_text())
     worker, id = _Worker(*words), study["nodes"][0]["id"]
     finished, (line,) = worker.run(id, "4 x TPU v5e")

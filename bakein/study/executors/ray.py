@@ -289,6 +289,8 @@ class RayExecutor:
     def submit(self, node: Node) -> str:
         """Begins a node."""
         worker = self._cluster.take()
+        if self._leaving:
+            worker.leave.remote()
         self._calls[worker.run.remote(node.id, self._device)] = _Call(node, worker)
         return node.id
 
