@@ -50,6 +50,7 @@ setup(
     ],
     extras_require={
         "test": [
+            "jax[tpu]>=0.10.2",  # its compiler, which plans are tested with, needs no TPU
             "hypothesis>=6.170",
             "import-linter>=2.16",
             "pytest>=9.2",

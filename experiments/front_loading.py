@@ -2,7 +2,11 @@
 
     bakein run experiments/front_loading.py             # tiny: 2 CPU cores
     bakein run experiments/front_loading.py:small       # one GPU
-    bakein run experiments/front_loading.py:paper       # a TPU pod
+    bakein run experiments/front_loading.py:paper       # a TPU pod: 7B parameters, 1T tokens
+    bakein plan experiments/front_loading.py:paper --topology v6e:16x16     # before it is paid for
+
+`paper` is Llama 3.1 8B but for the vocabulary, which is that of the worlds' characters: 6.98
+billion parameters.
 
 After Front-Loading Reasoning [2510.03264], with seeds, and SFT matched in tokens. Five bases read
 the same number of pretraining tokens; in all but `none` a fifth of them are reasoning traces:
@@ -73,7 +77,7 @@ SCALES = {
         "seeds": 5,
         "few": 200_000,
         "preset": presets.llama3_8b(),
-        "model": {},
+        "model": {"attention": "splash", "logits_chunk": 0},  # its vocabulary is small
         "mesh": {"data": 1, "fsdp": -1},
         "world": {"slots": 12, "digits": 5, "test_share": 0.01},
         "pretrain": {
@@ -81,7 +85,6 @@ SCALES = {
             "batch": 1024,
             "length": 4096,
             "shards": 128,
-            "accumulation": 2,
             "optimizer": base.optimizer(
                 learning_rate=3e-4, warmup_steps=2000, b2=0.95, weight_decay=0.1
             ),

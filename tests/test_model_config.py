@@ -13,6 +13,8 @@ from bakein.model import Decoder, abstract_params, count_params, flops_per_token
 
 # Published sizes, from the models' own checkpoints.
 PUBLISHED = {
+    presets.llama3_8b: 8_030_261_248,
+    presets.llama3_70b: 70_553_706_496,
     presets.llama3_1b: 1_235_814_400,
     presets.qwen2_0_5b: 494_032_768,
     presets.qwen3_0_6b: 596_049_920,

@@ -90,6 +90,7 @@ def llama3_8b() -> ModelConfig:
         rope_theta=500_000.0,
         rope_scaling=Llama3Scaling(8.0, 1.0, 4.0, 8192),
         norm_eps=1e-5,
+        logits_chunk=1024,
     )
 
 
@@ -106,6 +107,7 @@ def llama3_70b() -> ModelConfig:
         rope_theta=500_000.0,
         rope_scaling=Llama3Scaling(8.0, 1.0, 4.0, 8192),
         norm_eps=1e-5,
+        logits_chunk=1024,
     )
 
 

@@ -45,7 +45,9 @@ def _add(total: Count, jaxpr: Jaxpr, scope: str, times: float, unknown: int) -> 
         else:
             often = {"scan": params.get("length"), "while": unknown}.get(name, 1)
             if name == "shard_map":  # what is traced inside is the part of one device, or of a few
-                often = math.prod(params["mesh"].shape[axis] for axis in params["manual_axes"])
+                # The newer name goes first.
+                axes = params["manual_axes" if "manual_axes" in params else "newly_manual_axes"]
+                often = math.prod(params["mesh"].shape[axis] for axis in axes)
             for part in _inner(params):
                 _add(total, part, inner, times * often, unknown)
 

@@ -255,17 +255,27 @@ def _program(group: list[_Need], decoder: Decoder, mesh: jax.sharding.Mesh) -> P
 
 
 def _train(need: _Need, _: int, decoder: Decoder, mesh: jax.sharding.Mesh) -> Program:
-    config: SupervisedConfig = need.node.config
-    steps = packing(need.node.stage, config).steps(config.tokens)
+    return train_program(need.use, need.node.config, decoder, mesh)
+
+
+def train_program(
+    name: str, config: SupervisedConfig, decoder: Decoder, mesh: jax.sharding.Mesh
+) -> Program:
+    """The step of a supervised stage of this name; nobody calls it yet."""
+    steps = packing(name, config).steps(config.tokens)
     programs = train_programs(decoder, mesh, config, steps)
-    tx = make_optimizer(config.optimizer, steps)
-    state = _state(decoder, mesh, tx, programs.shardings)
+    state = _state(decoder, mesh, make_optimizer(config.optimizer, steps), programs.shardings)
     batch = abstract_batch(config.batch, config.length, mesh)
     tokens = config.batch * config.length
     flops = 3 * flops_per_token(decoder.config, config.length / 2) * tokens
-    phases = (Phase("step", tokens, flops),)
     return Program(
-        need.use, (), 0.0, lambda: programs.step.trace(state, batch), phases, turns=1, resident=0
+        name=name,
+        uses=(name,),
+        calls=0.0,
+        trace=lambda: programs.step.trace(state, batch),
+        phases=(Phase("step", tokens, flops),),
+        turns=1,
+        resident=0,
     )
 
 

@@ -87,12 +87,12 @@ def _time(plan: StudyPlan) -> list[str]:
     rows = [[*heads, "tokens/s", "MFU"]]
     for planned in plan.programs:
         for phase, costs in zip(planned.program.phases, planned.costs, strict=True):
-            row = [_phase_name(planned, phase.name), f"{costs.flops / 1e12:.3g}"]
+            row = [_phase_name(planned, phase.name), _whole(costs.flops / 1e12)]
             if costs.seconds is None:
                 row += ["?"] * 4 + ["?", "?"]
             else:
                 row += [
-                    f"{costs.seconds[bound] * 1e3:.3g}{'*' if bound == costs.bound else ' '}"
+                    _whole(costs.seconds[bound] * 1e3) + ("*" if bound == costs.bound else " ")
                     for bound in roofline.BOUNDS
                 ]
                 row.append(_count(phase.tokens / costs.time))
@@ -113,7 +113,7 @@ def _sent(plan: StudyPlan) -> list[str]:
         for phase, costs in zip(planned.program.phases, planned.costs, strict=True):
             unknown = isinstance(planned.memory, TooMuch)
             counts = [costs.moved, *(costs.sent.get(kind, 0.0) for kind in COLLECTIVES)]
-            shown = ["?" if unknown else f"{count / 1e9:.3g}" for count in counts]
+            shown = ["?" if unknown else _whole(count / 1e9) for count in counts]
             rows.append([_phase_name(planned, phase.name), *shown])
     return _align(rows)
 
