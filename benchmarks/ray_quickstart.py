@@ -3,7 +3,7 @@
     python benchmarks/ray_quickstart.py [experiments/quickstart.py:smoke] [--workers 2] [--kills 1]
         [--config.key=value ...]
 
-The local runner runs as many stages at a time as there are workers of one core. During the run
+The local runner runs as many stages at a time as Ray has workers. During the run
 on Ray, workers are killed (SIGKILL) at random moments, each in the middle of a stage.
 """
 
@@ -44,9 +44,11 @@ def main() -> None:
     rng = random.Random(arguments.seed)
     killer = threading.Thread(target=kill, args=(folder / "ray", arguments.kills, rng, over))
     killer.start()
-    seconds = timed([*command, "--workdir", folder / "ray", "--executor=ray"])
-    over.set()
-    killer.join()
+    try:
+        seconds = timed([*command, "--workdir", folder / "ray", "--executor=ray"])
+    finally:
+        over.set()
+        killer.join()
     print(f"Ray, {arguments.workers} workers       {seconds:7.1f} s", flush=True)
 
     local, ray = outcome(folder / "local"), outcome(folder / "ray")
