@@ -53,6 +53,8 @@ setup(
             "jax[tpu]>=0.10.2",  # its compiler, which plans are tested with, needs no TPU
             "hypothesis>=6.170",
             "import-linter>=2.16",
+            # The compiler of TPUs, which plans are tested with, needs no TPU.
+            "jax[tpu]>=0.10.2",
             "pytest>=9.2",
             "pytest-cov>=7.1",
             "pytest-xdist>=3.8",
