@@ -96,7 +96,8 @@ def search(study: Study, topology: Topology, most: int, tell: Callable[[str], No
             f"--search: no mesh of {len(topology.devices)} devices divides the model and the "
             f"rows of all stages evenly ({stage}: {config.batch})"
         )
-    ranked = sorted(choices, key=lambda choice: _rank(choice, config, model, topology))
+    params = count_params(model)
+    ranked = sorted(choices, key=lambda choice: _rank(choice, config, model, params, topology))
     tried = []
     for index, choice in enumerate(ranked[:most]):
         tell(f"{index + 1}/{min(most, len(ranked))} {choice.flags(stage)}")
@@ -168,15 +169,16 @@ def _powers(limit: int) -> list[int]:
 
 
 def _rank(
-    choice: Choice, config: SupervisedConfig, model: ModelConfig, topology: Topology
+    choice: Choice, config: SupervisedConfig, model: ModelConfig, params: int, topology: Topology
 ) -> tuple[bool, float, float]:
     """Those that should fit first, by seconds; then the others, by bytes."""
-    need, seconds = _bytes(choice, config, model), _seconds(choice, config, model, topology)
+    need = _bytes(choice, config, model, params)
+    seconds = _seconds(choice, config, model, params, topology)
     fits = need <= topology.chip.memory
     return (not fits, seconds if fits else need, need)
 
 
-def _bytes(choice: Choice, config: SupervisedConfig, model: ModelConfig) -> float:
+def _bytes(choice: Choice, config: SupervisedConfig, model: ModelConfig, params: int) -> float:
     """About what a step takes: state and gradients, what the policy keeps, and one layer's work."""
     tensor = choice.mesh.tensor
     rows = config.batch / choice.accumulation / choice.mesh.data / choice.mesh.fsdp
@@ -199,24 +201,24 @@ def _bytes(choice: Choice, config: SupervisedConfig, model: ModelConfig) -> floa
     }[choice.remat]
     chunk = min(model.logits_chunk or positions, positions)
     logits = 3 * 4.0 * chunk * model.vocab_size / tensor
-    state = 16.0 * count_params(model) / (choice.mesh.fsdp * tensor)
+    state = 16.0 * params / (choice.mesh.fsdp * tensor)
     return state + model.layers * kept + inner * 2 + 3 * scores + logits
 
 
 def _seconds(
-    choice: Choice, config: SupervisedConfig, model: ModelConfig, topology: Topology
+    choice: Choice, config: SupervisedConfig, model: ModelConfig, params: int, topology: Topology
 ) -> float:
     """About what a step takes at the roofline: products, and weights and activations sent."""
     chip, sizes = topology.chip, choice.mesh
     per_device, link = chip.flops / chip.devices, 2 * chip.dimensions * chip.link / chip.devices
     positions = config.batch * config.length
     flops = _PASSES[choice.remat] * flops_per_token(model, config.length) * positions
-    params = count_params(model) / sizes.tensor
+    weights = params / sizes.tensor
     gathers = 3 if _PASSES[choice.remat] < 3.5 else 4
-    sent = gathers * 2.0 * params * choice.accumulation * (1 - 1 / sizes.fsdp)
+    sent = gathers * 2.0 * weights * choice.accumulation * (1 - 1 / sizes.fsdp)
     rows = positions / sizes.data / sizes.fsdp
     sent += 8.0 * model.layers * 2.0 * rows * model.d_model * (1 - 1 / sizes.tensor)
-    between = 8.0 * params / sizes.fsdp * choice.accumulation * (1 - 1 / sizes.data)
+    between = 8.0 * weights / sizes.fsdp * choice.accumulation * (1 - 1 / sizes.data)
     slow = chip.network / chip.devices if topology.name.slices > 1 else link
     return max(flops / len(topology.devices) / per_device, sent / link, between / slow)
 
