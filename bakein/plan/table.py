@@ -12,7 +12,8 @@ from bakein.plan.study import Planned, StudyPlan
 from bakein.plan.traffic import COLLECTIVES
 
 _NAME = 31  # columns of a program's name
-_KINDS = [kind.removeprefix("collective-") for kind in COLLECTIVES]
+_SHORT = {"collective-permute": "permute", "reduce-scatter": "red.-scatter"}
+_KINDS = [_SHORT.get(kind, kind) for kind in COLLECTIVES]
 
 _HOW = """\
 All of this is an estimate. Memory is what the compiler lays out at its lowest effort, within some
@@ -171,7 +172,9 @@ def _gib(count: float) -> str:
 
 
 def _whole(value: float | None) -> str:
-    return "?" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    if value is None:
+        return "?"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.01 else f"{value:.2g}"
 
 
 def _count(value: float) -> str:
