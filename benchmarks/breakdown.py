@@ -25,7 +25,7 @@ from bakein.train.loop import LoopConfig, Stage, run_loop
 from bakein.train.optimizer import make_optimizer, make_schedule
 from bakein.train.state import TrainState, init_params, new_state
 from bakein.train.step import make_train_step
-from bakein.train.stopwatch import Part, Stopwatch
+from bakein.train.stopwatch import Stopwatch
 
 LOG_EVERY = 10
 NOTHING = contextlib.nullcontext()
@@ -40,6 +40,9 @@ class Nowhere:
     def save(self, *_: object) -> None:
         """Is not done."""
 
+    def wait(self) -> None:
+        """For nothing."""
+
     def append(self, *_: object) -> None:
         """Is not done."""
 
@@ -47,12 +50,19 @@ class Nowhere:
         """Is not done."""
 
 
-def untimed(name: str, *, compiles: bool = False) -> contextlib.AbstractContextManager[None]:
+class Untimed:
     """No stopwatch."""
-    return NOTHING
+
+    def part(self, name: str, *, compiles: bool = False) -> contextlib.AbstractContextManager[None]:
+        """Counts nothing."""
+        return NOTHING
+
+    def useful(self) -> float:
+        """Not known."""
+        return 0.0
 
 
-def make_loop(updates: int) -> Callable[[Part], None]:
+def make_loop(updates: int) -> Callable[[Stopwatch | Untimed], None]:
     """A loop of `updates` updates of the quickstart's model; called again, it goes on."""
     size = SIZES["quickstart"]
     decoder, tx = Decoder(size.model), make_optimizer(OPTIMIZER, steps=1000)
@@ -70,17 +80,18 @@ def make_loop(updates: int) -> Callable[[Part], None]:
         "mask": np.ones(shape, np.float32),
     }
     state = new_state(jax.jit(functools.partial(init_params, decoder))(jax.random.key(0)), tx)
-    config = LoopConfig(updates, LOG_EVERY, updates, observe_every=0)
+    config = LoopConfig(updates, LOG_EVERY, updates, save_seconds=0.0, observe_every=0)
 
-    def loop(part: Part) -> None:
-        def advance(_: int, state: TrainState):
-            with part("data"):
+    def loop(watch: Stopwatch | Untimed) -> None:
+        def advance(_: int, made_of: TrainState):
+            nonlocal state
+            with watch.part("data"):
                 rows = jax.device_put(batch)
-            return *step(state, rows), str
+            state, metrics = step(made_of, rows)
+            return state, metrics, str
 
-        nonlocal state
-        stage = Stage(advance, lambda *_: [], None, lambda _: None)
-        state = run_loop(state, state, stage, config, Nowhere(), Nowhere(), part)
+        stage = Stage(advance, lambda *_: [], None, lambda _: None, lambda: False)
+        run_loop(state, state, stage, config, Nowhere(), Nowhere(), watch)
 
     return loop
 
@@ -110,12 +121,12 @@ def alone(updates: int) -> float:
 def report(updates: int, seconds: float) -> str:
     """The measurements as text."""
     loop = make_loop(updates)
-    loop(untimed)
+    loop(Untimed())
     pairs: list[tuple[tuple[float, float], tuple[float, float]]] = []
     end = time.perf_counter() + seconds
     while len(pairs) < 3 or time.perf_counter() < end:
         # As in a stage: a stopwatch is made once, for all its updates.
-        ways = {"with": Stopwatch(time.monotonic, {}).part, "without": untimed}
+        ways = {"with": Stopwatch(time.monotonic, {}), "without": Untimed()}
         order = list(ways) if len(pairs) % 2 else list(reversed(ways))
         taken = {way: timed(functools.partial(loop, ways[way])) for way in order}
         pairs.append((taken["with"], taken["without"]))

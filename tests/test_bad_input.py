@@ -140,6 +140,8 @@ OVERRIDES = {
     ),
     "a length that the mesh does not divide": (
         "--config.model.kv_heads=2 --config.mesh.tensor=2 --config.model.shard_length=True"
+        " --config.tokenizer.kind=bpe --config.tokenizer.vocabulary=300"  # which 2 divides
+        " --config.tokenizer.sources=('traces',) --config.tokenizer.documents=20"
         " --config.stages.sft.length=31",
         r"stages\.sft: length is 31; it must be a multiple of 2, the mesh's tensor 2",
     ),
