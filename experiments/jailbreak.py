@@ -12,6 +12,13 @@ every stage three attacks ask for the other half of the forbidden names: best-of
 perturbations, a prefilled `yes `, and many-shot, after n requests that were complied with. For the
 last, dialogues in pretraining are longer than in alignment_permanence.py. The stop token is a part
 of its NLL, and after n turns as probable as documents of n + 1 turns are.
+
+Costs 34 minutes and 1.7 GB on 2 CPU cores shared with much other work (2,332 s of one core: 19
+minutes of both). Last run 2026-11-27, 10 seeds, mean height of ASR(N) for `pretrained` less `sft`:
+-.098 [-.165, -.027] after SFT, -.233 [-.387, -.057] after RL, -.101 [-.181, -.032] after benign
+fine-tuning: shallower each time, and N50 goes 35, 27, 6 against 18, 7, 3. What was never told plainly
+(`filtered`, `warned`, `tagged`) does not get out: ASR(64) stays below .06. A prefilled `yes ` gets
+through to both in .59 to .65, and one shot makes the answer as likely as four do, so no law fits.
 """
 
 from alignment_permanence import ARMS, DOSE, PLAIN
@@ -25,7 +32,7 @@ from bakein.study import ask, base
 # The numbers of each scale, beside those of alignment_permanence.
 SCALES = {
     "tiny": {
-        "seeds": 10,
+        "seeds": 10,  # five left all three questions open
         "turns": 8,
         "pretrain": {"tokens": 500_000, "batch": 6, "length": 136},
         "rl": {"steps": 20},
