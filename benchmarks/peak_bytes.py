@@ -4,7 +4,7 @@
     python benchmarks/peak_bytes.py --write              and write tests/golden/peak_bytes.json
     python benchmarks/peak_bytes.py --only dense_150m    only those of this preset
 
-Compiling takes half a minute each of a processor, which is why the suite does not.
+Compiling takes half a minute each of a processor; the suite compiles the smallest and compares it.
 Bytes are of one device, at the compiler's lowest effort; `seconds` are of the processor.
 """
 

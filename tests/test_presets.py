@@ -1,6 +1,8 @@
-"""Presets at real sizes: they lower on machines that are not there, and their golden shardings."""
+"""Presets at real sizes: they lower on machines that are not there, and their golden records."""
 
 import dataclasses
+import importlib.util
+import json
 import os
 from pathlib import Path
 
@@ -58,3 +60,29 @@ def test_golden_shardings_of_the_presets():
     if "BAKEIN_UPDATE_GOLDEN" in os.environ:
         golden.write_text(text, encoding="utf-8")
     assert text == golden.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def peak_bytes():
+    path = ROOT / "benchmarks" / "peak_bytes.py"
+    spec = importlib.util.spec_from_file_location("peak_bytes", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_golden_peak_bytes_of_the_smallest(peak_bytes):
+    """The others are compiled and compared by `benchmarks/peak_bytes.py`, which writes all."""
+    golden = json.loads((GOLDEN / "peak_bytes.json").read_text("utf-8"))
+    case = peak_bytes.CASES[0]
+    found, known = peak_bytes.measure(case), golden["cases"][case.name]
+    assert found["arguments"] == known["arguments"]  # shapes, dtypes and shardings alone
+    # Another compiler lays out memory differently.
+    tolerance = 0.01 if golden["versions"] == peak_bytes.versions() else 0.25
+    assert found["peak"] == pytest.approx(known["peak"], rel=tolerance)
+
+
+def test_every_record_is_of_a_case_and_fits(peak_bytes):
+    golden = json.loads((GOLDEN / "peak_bytes.json").read_text("utf-8"))["cases"]
+    assert {*golden} <= {case.name for case in peak_bytes.CASES}
+    assert all(record["fits"] for record in golden.values())
