@@ -47,7 +47,7 @@ def run(folder, updates, first=0, last=6, fails_at=None):
         with watch.part("data"):
             return 2 * state, {"loss": state, "tokens": made}, str
 
-    stage = Stage(advance, lambda *_: [], None, lambda _: None)
+    stage = Stage(advance, lambda *_: [], None, lambda _: None, lambda: False)
     state = jnp.float32(1)
     with traced(stage, updates, folder, watch.part) as wrapped:
         for made in range(first, last):
