@@ -61,7 +61,7 @@ def test_a_search_proposes_what_it_compiled(capsys, monkeypatch):
     assert code == 0
     assert "2 compiled of " in text
     assert "Cheapest that fits, of those compiled:\n--config.mesh.data=" in text
-    assert max(map(len, text.splitlines())) <= 130
+    assert max(map(len, text.splitlines())) <= 100
 
 
 @pytest.mark.parametrize(

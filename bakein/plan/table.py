@@ -212,7 +212,9 @@ def show_search(found: Found) -> str:
     if not found.fits(planned):
         lines.append("None of them fits: more chips, a shorter length or a smaller batch are left.")
     else:
-        lines += ["Cheapest that fits, of those compiled:", best.flags(found.stage)]
+        # One flag a line, to be pasted behind the command.
+        flags = best.flags(found.stage).replace(" --", " \\\n--").splitlines()
+        lines += ["Cheapest that fits, of those compiled:", *flags]
     lines += ["Estimates at the roofline, as in the plan; other stages share mesh and remat."]
     return "\n".join(line.rstrip() for line in lines)
 
