@@ -252,6 +252,7 @@ def interrupted(
     touches: int,
     plan: Sequence[tuple[Layout, str]],
     last: Layout,
+    when: tuple[float, float],
     rng: random.Random,
     tell: Callable[[str], None],
 ) -> list[Interruption]:
@@ -263,14 +264,14 @@ def interrupted(
         touches: of a run that nobody disturbs.
         plan: how each life runs, and ends.
         last: how the one runs that nobody disturbs.
-        rng: says when.
+        when: between which shares of its even part of the run a life is interrupted.
+        rng: says when between them.
         tell: told of each interruption.
     """
     found: list[Interruption] = []
     while len(found) < len(plan):
         layout, kill = plan[len(found)]
-        # Early enough for the study to last, late enough for it to get on.
-        at = int(rng.uniform(0.2, 1.4) * touches / len(plan))
+        at = int(rng.uniform(*when) * touches / len(plan))
         life = lives.start(layout, workdir)
         if not life.wait(at):
             codes = set(life.codes())
@@ -305,7 +306,9 @@ def main() -> None:
         plan = [(rng.choice(LAYOUTS), rng.choice(KILLS)) for _ in range(arguments.interruptions)]
         tell = functools.partial(print, flush=True)
         tell(f"the straight run touches its work directory {touches} times")
-        found = interrupted(lives, broken, touches, plan, TWO_BY_FOUR, rng, tell)
+        # Early enough for the study to last, late enough for it to get on.
+        when = (0.2, 1.4)
+        found = interrupted(lives, broken, touches, plan, TWO_BY_FOUR, when, rng, tell)
         told = [json.loads(path.read_text("utf-8")) for path in broken.glob("stages/*/stage.json")]
         told = [stage for stage in told if "useful_seconds" in stage]
         share = sum(s["useful_seconds"] for s in told) / sum(s["seconds"] for s in told)

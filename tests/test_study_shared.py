@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from tiny_study import FILE, differences, outcome, stage_info
@@ -39,14 +40,14 @@ def live(workdir, log, kill):
                 threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGKILL)).start()
 
     sys.addaudithook(on_event)
+    os.environ["XLA_FLAGS"] = ONE_DEVICE  # the server may have been started for other tests
     with log.with_suffix(".output").open("w") as output, contextlib.redirect_stdout(output):
         sys.stderr = output
         code = main(["run", FILE, "--workdir", str(workdir)])
     os._exit(code)
 
 
-def test_three_runs_share_a_work_directory_and_one_is_killed(finished_run, tmp_path, monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", ONE_DEVICE)
+def test_three_runs_share_a_work_directory_and_one_is_killed(finished_run, tmp_path):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bakein.cli", "bakein.study.runner", "bakein.report.build"])
     workdir = tmp_path / "run"
@@ -58,7 +59,11 @@ def test_three_runs_share_a_work_directory_and_one_is_killed(finished_run, tmp_p
     logs = [tmp_path / f"{number}.log" for number in range(3)]
     arguments = [(workdir, log, kill) for log, kill in zip(logs, (0, 0, 3), strict=True)]
     lives = [context.Process(target=live, args=given) for given in arguments]
-    for life in lives:
+    lives[2].start()
+    while not logs[2].exists():  # the one that is to die has its part, however slow it is
+        assert lives[2].exitcode is None
+        time.sleep(0.01)
+    for life in lives[:2]:
         life.start()
     for life in lives:
         life.join()

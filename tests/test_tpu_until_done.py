@@ -10,6 +10,14 @@ from tpu_cloud import Cloud, project, running, wait_for, wait_until_training
 STUDY = ["--", "experiments/my study.py", "--config.name=it's"]
 
 
+@pytest.fixture(autouse=True)
+def _hears_ctrl_c():
+    """In the background of a shell SIGINT is ignored, and so by all that is started there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory):
     return project(tmp_path_factory.mktemp("tpu") / "project")
