@@ -17,14 +17,10 @@ import time
 from collections.abc import Callable
 
 import jax
-import numpy as np
-from throughput import OPTIMIZER, SIZES, machine
+from throughput import SIZES, machine, training
 
-from bakein.model import Decoder
 from bakein.train.loop import LoopConfig, Stage, run_loop
-from bakein.train.optimizer import make_optimizer, make_schedule
-from bakein.train.state import TrainState, init_params, new_state
-from bakein.train.step import make_train_step
+from bakein.train.state import TrainState
 from bakein.train.stopwatch import Stopwatch
 
 LOG_EVERY = 10
@@ -64,22 +60,7 @@ class Untimed:
 
 def make_loop(updates: int) -> Callable[[Stopwatch | Untimed], None]:
     """A loop of `updates` updates of the quickstart's model; called again, it goes on."""
-    size = SIZES["quickstart"]
-    decoder, tx = Decoder(size.model), make_optimizer(OPTIMIZER, steps=1000)
-    schedule = make_schedule(OPTIMIZER, 1000)
-    step = jax.jit(
-        make_train_step(decoder, tx, schedule, accumulation=1, z_loss=0.0), donate_argnums=0
-    )
-    shape = (size.train_rows, size.train_length)
-    tokens_BL = np.random.default_rng(0).integers(1, size.model.vocab_size, shape, np.int32)
-    batch = {
-        "tokens": tokens_BL,
-        "targets": np.roll(tokens_BL, -1, axis=1),
-        "segments": np.ones(shape, np.int32),
-        "positions": np.broadcast_to(np.arange(shape[1], dtype=np.int32), shape),
-        "mask": np.ones(shape, np.float32),
-    }
-    state = new_state(jax.jit(functools.partial(init_params, decoder))(jax.random.key(0)), tx)
+    step, state, batch = training(SIZES["quickstart"])
     config = LoopConfig(updates, LOG_EVERY, updates, save_seconds=0.0, observe_every=0)
 
     def loop(watch: Stopwatch | Untimed) -> None:

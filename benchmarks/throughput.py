@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,7 +24,7 @@ import numpy as np
 from bakein.model import Decoder, ModelConfig, count_params, presets
 from bakein.rl.rollout import SamplerConfig, rollout
 from bakein.train.optimizer import OptimizerConfig, make_optimizer, make_schedule
-from bakein.train.state import init_params, new_state
+from bakein.train.state import TrainState, init_params, new_state
 from bakein.train.step import make_train_step
 
 
@@ -89,12 +90,11 @@ def rates(work: Callable[[], object], tokens: int, seconds: float) -> list[float
     return found
 
 
-def train_rates(size: Size, seconds: float) -> list[float]:
-    """Rates of the supervised step, with its optimizer."""
+def training(size: Size) -> tuple[Any, TrainState, dict[str, np.ndarray]]:
+    """The jitted supervised step with its optimizer, a first state and a batch of host arrays."""
     decoder = Decoder(size.model)
     tx = make_optimizer(OPTIMIZER, steps=1000)
     step = make_train_step(decoder, tx, make_schedule(OPTIMIZER, 1000), accumulation=1, z_loss=0.0)
-    step = jax.jit(step, donate_argnums=0)
     shape = (size.train_rows, size.train_length)
     tokens_BL = np.random.default_rng(0).integers(1, size.model.vocab_size, shape, np.int32)
     batch = {
@@ -104,15 +104,22 @@ def train_rates(size: Size, seconds: float) -> list[float]:
         "positions": np.broadcast_to(np.arange(shape[1], dtype=np.int32), shape),
         "mask": np.ones(shape, np.float32),
     }
-    batch = jax.device_put(batch)
     state = new_state(jax.jit(partial(init_params, decoder))(jax.random.key(0)), tx)
+    return jax.jit(step, donate_argnums=0), state, batch
+
+
+def train_rates(size: Size, seconds: float) -> list[float]:
+    """Rates of the supervised step, with its optimizer."""
+    step, state, batch = training(size)
+    tokens = batch["tokens"].size
+    batch = jax.device_put(batch)
 
     def work():
         nonlocal state
         state, metrics = step(state, batch)
         return metrics
 
-    return rates(work, tokens_BL.size, seconds)
+    return rates(work, tokens, seconds)
 
 
 def sample_rates(size: Size, seconds: float) -> list[float]:
