@@ -1,6 +1,9 @@
 """What sharing saves: counted by hand on studies whose arms share nothing, one stage, or two."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from test_report_synthetic import write_study
@@ -74,3 +77,22 @@ def test_results_page_and_terminal_say_it(tmp_path):
     assert said in (tmp_path / "report" / "index.html").read_text()
     summary = terminal_summary(results, tmp_path)
     assert said in " ".join(summary.split())
+
+
+def test_another_process_finds_the_same_to_the_last_bit(tmp_path):
+    write_study(tmp_path, seeds=3, problems=4, shared=("pretrain",))
+    for index, path in enumerate(sorted(tmp_path.glob("stages/*/stage.json"))):
+        info = json.loads(path.read_text())  # seconds whose sum depends on their order
+        path.write_text(json.dumps({**info, "seconds": 10.0 ** (index % 17) / 7}))
+    # Sets of strings have another order in every process.
+    code = (
+        "import pathlib, sys; from bakein.report.records import read_study; "
+        "from bakein.report.results import assemble; "
+        "print(assemble(read_study(pathlib.Path(sys.argv[1]))))"
+    )
+    found = set()
+    for seed in "12":
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        env = {**os.environ, "PYTHONHASHSEED": seed}
+        found.add(subprocess.run(command, check=True, capture_output=True, env=env).stdout)
+    assert len(found) == 1

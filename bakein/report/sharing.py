@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from bakein.report.records import Node, Study
+from bakein.report.records import Study
 from bakein.report.text import plural
 
 
@@ -22,8 +22,8 @@ def sharing(study: Study) -> dict[str, Any]:
     at = {(node.arm, node.seed, node.id): node for node in finished}
     parents = {(node.arm, node.seed, parent) for node in finished for parent in node.parents}
     alone: Counter[str] = Counter()
-    for key in at.keys() - parents:
-        node: Node | None = at[key]
+    for key in at:  # in the study's order, so that sums come out the same every time
+        node = at[key] if key not in parents else None
         while node is not None:
             alone[node.id] += 1
             above = (at.get((node.arm, node.seed, parent)) for parent in node.parents)
