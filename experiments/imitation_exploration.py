@@ -17,11 +17,13 @@ An RL step is priced as stage.json counts it, with completions of three quarters
 length. How long they are is an outcome, so the FLOPs match to a few percent; the report prints
 what they were.
 
-Costs 47 minutes and 1.4 GB on 2 CPU cores shared with other work (1,340 s of one core). Last run
-2026-11-22: `standard` does best with all of the budget in SFT, .560, +.372 [.125, .640] over all in
-RL. For `baked_in` all but pure RL may be best (.84 to .97), and for `mixed_examples` all up to a
-half before (.83 against .50 with SFT alone): RL adds +.416 [.344, .496] to SFT on half bare
-answers, and −.004 [−.020, .012] to SFT on traces.
+Costs 23 minutes and 1.4 GB on 2 CPU cores (2,475 s of one core). Last run 2026-11-28, 9 seeds:
+`standard` does best with all of the budget in SFT, .649, +.456 [.287, .598] over all in RL. For
+`baked_in` three quarters or all of it before may be best (.961 and .972, all in RL .822), and for
+`mixed_examples` all up to a half (.80 to .82 against .50 with SFT alone); more seeds would not
+settle these two. In sequence, for twice the price, RL adds +.412 [.341, .472] to SFT on half bare
+answers, nothing that matters to `baked_in` after SFT on traces, -.005 [-.015, .004], and +.022
+[-.002, .045] to `standard` after it, which is undecided.
 """
 
 import dataclasses
@@ -36,7 +38,7 @@ from bakein.study import ask, base
 # answers mean nothing.
 SCALES = {
     "tiny": {
-        "seeds": 5,
+        "seeds": 9,
         "model": {"heads": 8, "kv_heads": 8, "head_dim": 8},
         "world": {"slots": 4, "digits": 3, "test_share": 0.05},
         "pretrain": {"tokens": 1_200_000, "batch": 12, "length": 64},

@@ -39,6 +39,9 @@ TONES = {
     "steeper": "bad",
 }
 
+# A comparison's verdict where no question says that more is better: less of an attack is not worse.
+BY_SIGN = {"better": "higher", "worse": "lower"}
+
 
 def make_environment() -> jinja2.Environment:
     """The environment, with the filters and the function `tone` that the templates use."""
@@ -61,6 +64,7 @@ def make_environment() -> jinja2.Environment:
         "level": text.level,
         "probability": text.probability,
         "epsilon": lambda value: f"{value:g}",
+        "by_sign": lambda verdict: BY_SIGN.get(verdict, text.visible(verdict)),
     }
     environment.globals["tone"] = lambda verdict: TONES.get(verdict, "open")
     return environment
