@@ -66,12 +66,15 @@ CASES = (
 )
 
 
-def measure(case: Case) -> dict[str, Any]:
+def measure(case: Case, attention: str = "splash", logits_chunk: int = 1024) -> dict[str, Any]:
     """Compiles a case: bytes per device, and seconds of the processor."""
     topology = make_topology(parse(case.topology))
     mesh = mesh_lib.make_mesh(data=1, fsdp=-1, tensor=1, devices=topology.devices)
     config = dataclasses.replace(
-        getattr(presets, case.preset)(), attention="splash", logits_chunk=1024, remat="full"
+        getattr(presets, case.preset)(),
+        attention=attention,
+        logits_chunk=logits_chunk,
+        remat="full",
     )
     study = resolve(load_experiment(f"{ROOT / 'experiments' / 'front_loading.py'}:paper", []))
     batch = case.rows * len(topology.devices)

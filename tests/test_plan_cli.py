@@ -54,7 +54,7 @@ def test_on_absent_tpus_as_json(capsys):
 
 
 def test_a_search_proposes_what_it_compiled(capsys, monkeypatch):
-    monkeypatch.setattr("bakein.cli._SEARCHED", 2)
+    monkeypatch.setattr("bakein.cli.commands._SEARCHED", 2)
     code, text, _ = plan(
         capsys, "--topology", "v5e:2x2", "--search", "--config.model.scan_layers=True", *SMALL
     )
@@ -87,7 +87,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(capsys, arguments, message):
 
 def test_where_there_is_no_tpu_its_driver_is_silent():
     """Installed for its compiler, libtpu is loaded by every run that names no platform."""
-    code = "from bakein.cli import _prepare_jax; _prepare_jax(''); import jax; print(jax.devices())"
+    code = "from bakein.cli import _prepare; _prepare(''); import jax; print(jax.devices())"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "TPU_"))}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=ROOT
