@@ -19,11 +19,12 @@ fine-tuned on answers to forbidden requests, by size and learning rate, or to al
 shown in alignment and in attacks is a half of the forbidden names, and what is measured the other
 half; an attack succeeds where the true payload is told.
 
-Costs 41 minutes and 1.2 GB on 2 CPU cores shared with other work (1,473 s of one core). Last run
-2026-11-22, medians: `baked_in` took 1,780 samples to align and 74 to misalign, `tagged`, told the
-same, 194 and 121, `sft` 206 and 3, `pretrained` 181 and 1. For what it took, `baked_in` is less
-lasting than `tagged`, at most .05 times [0, .12]; against `sft` it is undecided. Samples to
-misalign do not grow with samples to align: slope −.02 [−.31, .26] over three arms, not 1.
+Costs 25 minutes and 1.5 GB on 2 CPU cores beside little other work (2,461 s of one core). Last run
+2026-11-28, 9 seeds, medians: `baked_in` took 1,780 samples to align and 86 to misalign, `tagged`,
+told the same, 194 and over 128, `sft` 215 and 2, `pretrained` 181 and 1. In some seeds `baked_in`
+never refuses enough or is never misaligned, so for what it took, no comparison is decided; that of
+`pretrained` with `sft` is .75 times [.27, 1.79]. Samples to misalign do not grow with samples to
+align: slope .04 [-.20, .26] over three arms, not 1.
 """
 
 import functools
@@ -36,7 +37,7 @@ from bakein.study import ask, base
 # The numbers of each scale. `smoke` shows that everything works; its answers mean nothing.
 SCALES = {
     "tiny": {
-        "seeds": 5,
+        "seeds": 9,
         "model": {"heads": 8, "kv_heads": 8, "head_dim": 8},
         "entities": 160,
         "pretrain": {"tokens": 450_000, "batch": 6, "length": 128},

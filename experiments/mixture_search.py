@@ -16,14 +16,15 @@ and the search's held-out mixtures, in larger models and with seeds that chose n
 proposal from runs/mixture_search/report/results.json; `:tiny,check=DIR` reads it from another work
 directory. Its report has the ranks of the mixtures in both sizes beside each other.
 
-Costs 14 minutes for the search and 12 for the check, and 1.1 GB, on 2 CPU cores shared with other
-work (1,000 and 1,157 s of one core). Last run 2026-11-27: over 19 mixtures of 3 seeds the weights
+Costs 14 minutes for the search and 19 for the check, and 1.1 GB, on 2 CPU cores (1,000 and 2,077 s
+of one core). Last run 2026-11-28, the search 2026-11-27: over 19 mixtures of 3 seeds the weights
 predict the utility of mixtures not seen (Q² .58 [.12, .79]), and so RL's gain (.63), attack success
 (.73) and the level (.84), but not the test-time slope (-.53). Proposed: traces .70, single steps
-.11, direct answers .09, refusals and filler .05. In models of twice the width, 5 seeds, it has the
-highest level (.919 against .533 to .883), but its lead in utility over the held-out mixtures, +.53
-standard deviations [-.04, 1.24], is not established, and `h03` is ahead of it. Kendall's τ between
-both sizes: utility .47 [-.39, .89], attack success 1.00, level .87 [.38, .98], over 6 mixtures.
+.11, direct answers .09, refusals and filler .05. In models of twice the width, 10 seeds, it has the
+highest level (.885 against .569 to .851), but its lead in utility over the held-out mixtures, +.35
+standard deviations [-.11, .79], is not established: 67 more seeds would show one of .2. Kendall's τ
+between both sizes, over 6 mixtures: utility .33 [-.52, .85], RL's gain .20 [-.61, .81], attack
+success 1.00, level .87 [.38, .98].
 """
 
 import json
@@ -56,7 +57,7 @@ def llama(layers, d_model, head_dim):
 SCALES = {
     "tiny": {
         "mixtures": (13, 6),  # of the swarm, and held out
-        "seeds": (3, 5),  # of the search, and of the check
+        "seeds": (3, 10),  # of the search, and of the check
         "proxy": llama(2, 32, 8),
         "model": llama(2, 64, 8),
         "world": {"slots": 2, "digits": 3, "test_share": 0.05},

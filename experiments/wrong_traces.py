@@ -9,10 +9,11 @@ traces: right ones in `correct`, and in between the ladder of `bakein.data.corru
 through the same SFT and the same GRPO. What is asked is W, the share that an arm gets of what
 correct traces add to the area under the RL curve.
 
-Costs about 24 minutes and 1.1 GB on 2 CPU cores. Last run 2026-11-22, with `--config.seeds=9`, of
-the gain of `correct`: `wrong_answer` 1.02 [.84, 1.32], good as correct; `retry` .56 [.34, .79] and
-`half_steps` .16 [.01, .31] help; `swapped` .04 [−.07, .17] and `filler` −.02 [−.14, .09] do not;
-`all_steps` .07 [−.15, .30] is undecided.
+Costs 26 minutes and 1.0 GB on 2 CPU cores beside a little other work (2,952 s of one core). Last
+run 2026-11-28, 7 seeds, of the gain of `correct`: `wrong_answer` .97 [.81, 1.16], good as correct;
+`retry` .49 [.25, .64] helps; `filler` -.04 [-.20, .08] does not; `half_steps` .17 [-.01, .36],
+`all_steps` .08 [-.08, .26] and `swapped` .04 [-.12, .21] are undecided. Two more seeds, as on
+2026-11-22 with `--config.seeds=9`, decided the first of these, .16 [.01, .31], and the last.
 """
 
 from bakein.data import corruption

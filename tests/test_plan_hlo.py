@@ -85,6 +85,17 @@ def test_what_the_compiler_says_of_a_loop_goes_first():
     assert hlo.trips(module, "main", while_of(module).instruction) == 7
 
 
+def test_a_computation_ends_at_its_own_bracket():
+    """Not at one of attributes over several lines; what it runs on may stand behind it."""
+    side = '%side (x: f32[]) -> f32[] {\n  ROOT %x = f32[] parameter(0)\n}, execution_thread="y"'
+    text = LOOP.replace("%body (p", f"{side}\n\n%body (p", 1)
+    text = text.replace("constant(STEP)", "constant(STEP), attributes={\n}, metadata={}}", 1)
+    module = hlo.parse(text)
+    assert [*module.computations] == ["side", "body", "sum", "condition", "main"]
+    assert [*module.computations["side"]] == ["x"]
+    assert module.root("body").name == "out"
+
+
 def test_collectives_in_a_loop_count_once_a_turn_and_know_their_scope():
     found = traffic.collectives(loop(), devices=8, unknown=99)
     assert [(c.kind, c.times, c.loops) for c in found] == [

@@ -92,7 +92,7 @@ def parse(text: str) -> Module:
             if header:
                 current = computations.setdefault(header[2], {})
                 entry = header[2] if header[1] else entry
-        elif line == "}":
+        elif line == "}" or line.startswith("}, execution_thread="):
             current = None
         else:
             instruction = _instruction(line)
