@@ -10,11 +10,13 @@ GRPO straight from the base, with points of the held-out curve close enough to f
 asked is how many times the samples another base takes to the same held-out accuracy; who never gets
 there gives a bound.
 
-Costs 24 minutes and 1.1 GB on 2 CPU cores shared with other work, with half of its stages from
-front_loading (505 s of one core). Last run 2026-11-22: after SFT all three bases with traces reach
-.3 on every seed and `none` on none: it would take at least 12 times the samples of `small_hq` and
-of `union` [12, ∞), which are there before RL begins, and 6.2 times those of `large_diverse`
-[1.3, ∞). Straight from the base, and between `large_diverse` and `small_hq`, it is undecided.
+Costs 22 minutes and 1.2 GB on 2 CPU cores (2,484 s of one core), less with `--reuse`. Last run
+2026-11-28, 9 seeds: after SFT all three bases with traces reach .3 on every seed, `none` on one: it
+takes at least 9.6 times the samples of `small_hq` [6.2, ∞), 9.8 times those of `union` [6.7, ∞),
+most of whose seeds are there before RL begins, and 4.9 times those of `large_diverse` [2.3, ∞).
+Between `large_diverse` and `small_hq` it is undecided, as in some seeds neither needs any RL; and
+so it is straight from the base, where `union` gets to .25 in 8 of 9 seeds and `none` in 2, in one
+of them before RL.
 """
 
 from front_loading import get_config as front_loading
@@ -27,18 +29,22 @@ from bakein.study import ask, base
 # two or three of those with traces do (.31 to .51, and .27 and .32).
 SCALES = {
     "tiny": {
+        "seeds": 9,
         "rl": {"steps": 24, "curve_every": 2, "curve_problems": 128},
         "threshold": {"rl": 0.3, "rl_from_base": 0.25},
     },
     "small": {
+        "seeds": 5,
         "rl": {"steps": 100, "curve_every": 5, "curve_problems": 512},
         "threshold": {"rl": 0.3, "rl_from_base": 0.25},
     },
     "paper": {
+        "seeds": 5,
         "rl": {"steps": 400, "curve_every": 10, "curve_problems": 1024},
         "threshold": {"rl": 0.3, "rl_from_base": 0.25},
     },
     "smoke": {
+        "seeds": 2,
         "rl": {"steps": 5, "curve_every": 1, "curve_problems": 8},
         "threshold": {"rl": 0.3, "rl_from_base": 0.25},
     },
@@ -50,7 +56,7 @@ STAGES = ("pretrain", "sft", "rl")
 def get_config(arg=None):
     scale = base.scale(arg or "tiny", SCALES)
     config = front_loading(arg)
-    config.name = "rl_slope"
+    config.name, config.seeds = "rl_slope", scale["seeds"]
     for group, kept in ((config.arms, ARMS), (config.stages, STAGES)):
         for name in [name for name in group if name not in kept]:
             del group[name]
