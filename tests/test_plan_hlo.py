@@ -109,6 +109,33 @@ def test_collectives_in_a_loop_count_once_a_turn_and_know_their_scope():
     assert [c.group for c in found] == [tuple(range(8)), tuple(range(8)), (0, 2, 4, 6)]
 
 
+@pytest.mark.parametrize(
+    ("transfer", "target", "kind", "share"),
+    [
+        ("ALL_REDUCE", '"{1,2}x{0:3}"', "all-reduce", 1.0),
+        ("ALL_REDUCE", '"{1,2,3,4}x{0:3}"', "all-reduce", 1.5),
+        ("ALL_GATHER", '"{1,2,3}x{0:3}"', "all-gather", 2.0),
+        ("REDUCE_SCATTER", '"{1,2}x{0:3}"', "reduce-scatter", 0.5),
+        ("ONE_TO_ONE", "{{200000->100003},{100001->200000}}", "collective-permute", 1.0),
+    ],
+)
+def test_what_goes_between_slices_is_read_off_what_the_hosts_send(transfer, target, kind, share):
+    """As libtpu 0.0.42 writes it."""
+    text = LOOP.replace("BOUND", CONSTANT).replace("START", "0").replace("STEP", "1")
+    sent = (
+        "  %send = (f32[8,16]{1,0}, u32[], token[]) send(%x, %after), channel_id=4, "
+        'is_host_transfer=true, frontend_attributes={_xla_host_transfer_handler_name="'
+        f'xla_megascale_runtime",_xla_megascale_target={target},_xla_megascale_transfer_type='
+        f'"{transfer}"}}\n'
+    )
+    text = text.replace("  %n = ", f"  %after = token[] after-all()\n{sent}  %n = ", 1)
+    found = traffic.collectives(hlo.parse(text), devices=8, unknown=99)
+    [between] = [each for each in found if each.between]
+    assert (between.kind, between.times, between.loops) == (kind, 12, ("jit(f)/decode/while",))
+    assert between.bytes == share * 8 * 16 * 4
+    assert len(found) == 4  # those inside a slice are what they were
+
+
 def test_an_unknown_loop_takes_the_number_that_it_is_given():
     found = traffic.collectives(loop(bound="%bound = s32[] parameter(1)"), 8, unknown=5)
     assert [c.times for c in found] == [5, 5, 1]

@@ -13,7 +13,7 @@ def costs(name, flops=0.0, moved=0.0, collectives=()):
 
 
 def gather(sent, group=(), times=1):
-    return Collective("all-gather", sent, tuple(group), times, ())
+    return Collective("all-gather", sent, tuple(group), times, (), False)
 
 
 def test_each_part_takes_its_own_and_the_slowest_binds():
@@ -29,7 +29,7 @@ def test_each_part_takes_its_own_and_the_slowest_binds():
 
 
 def test_repeated_collectives_add_up_by_kind():
-    several = [gather(10.0, times=3), Collective("all-reduce", 4.0, (0, 1), 2, ())]
+    several = [gather(10.0, times=3), Collective("all-reduce", 4.0, (0, 1), 2, (), False)]
     found = costs("v5e:4x4", collectives=several)
     assert found.sent == {"all-gather": 30.0, "all-reduce": 8.0}
 
@@ -61,6 +61,13 @@ def test_between_slices_goes_what_the_other_slice_lacks():
     # Pairs across the slices use nothing else; groups within one none of it.
     assert costs("2xv5e:2x2", collectives=[gather(1.0, (0, 4))]).seconds["interconnect"] == 0.0
     assert costs("2xv5e:2x2", collectives=[gather(1.0, (0, 1, 2, 3))]).seconds["network"] == 0.0
+
+
+def test_what_is_sent_between_slices_alone_takes_no_links():
+    found = costs("2xv5e:2x2", collectives=[Collective("all-reduce", 5.0, (), 2, (), True)])
+    assert found.seconds["network"] == pytest.approx(10.0 / 3.125e9)
+    assert found.seconds["interconnect"] == 0.0
+    assert found.sent == {"all-reduce": 10.0}
 
 
 def test_nothing_is_known_of_an_unpublished_chip():

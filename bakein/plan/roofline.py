@@ -92,6 +92,8 @@ def _split(
     """
     group = [devices[i] for i in each.group] if each.group else list(devices)
     total, n = each.bytes * each.times, len(group)
+    if each.between:
+        return 0.0, total, group
     slices: dict[int, list[jax.Device]] = {}
     for device in group:
         slices.setdefault(getattr(device, "slice_index", 0), []).append(device)

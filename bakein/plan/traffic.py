@@ -23,6 +23,8 @@ _FREE = {
     "parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all", "while", "call",
     "conditional", "partition-id", "replica-id", "opt-barrier", "add-dependency", "async-start",
 }  # fmt: skip
+_TRANSFER = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
+_SLICES = re.compile(r'_xla_megascale_target="\{([\d,]+)\}')
 _PASS_ON = ("bitcast", "reshape", "copy", "convert", "transpose")
 
 
@@ -36,6 +38,7 @@ class Collective:
         group: numbers of the devices of one of its groups; () where all take part.
         times: how often it is run.
         loops: scopes of the loops around it.
+        between: all of it goes to other slices; what goes on inside them is another collective.
     """
 
     kind: str
@@ -43,22 +46,41 @@ class Collective:
     group: tuple[int, ...]
     times: int
     loops: tuple[str, ...]
+    between: bool
 
 
 def collectives(module: Module, devices: int, unknown: int) -> list[Collective]:
-    """All collectives of a module; `unknown` is for `hlo.walk`."""
+    """All collectives of a module; `unknown` is for `hlo.walk`.
+
+    Between slices the TPU compiler sends through the hosts: what is left of a collective there
+    stands in the attributes of a `send`.
+    """
     found = []
     for place in hlo.walk(module, unknown):
-        kind = place.instruction.op.removesuffix("-start")
+        instruction = place.instruction
+        kind = instruction.op.removesuffix("-start")
         if kind in COLLECTIVES:
-            group = _group(place.instruction, devices)
-            sent = _sent(module, place.computation, place.instruction, kind, len(group) or devices)
-            found.append(Collective(kind, sent, group, place.times, place.loops))
+            group = _group(instruction, devices)
+            n, between = len(group) or devices, False
+        elif transfer := kind == "send" and _TRANSFER.search(instruction.attributes):
+            kind, group, between = _kind(transfer[1]), (), True
+            slices = _SLICES.search(instruction.attributes)
+            n = len(slices[1].split(",")) if slices else 2  # of one to one it does not matter
+        else:
+            continue
+        sent = _sent(_operand_size(module, place.computation, instruction), kind, n)
+        found.append(Collective(kind, sent, group, place.times, place.loops, between))
     return found
 
 
-def _sent(module: Module, computation: str, instruction: Instruction, kind: str, n: int) -> float:
-    operands = sum(_operand_sizes(module, computation, instruction))
+def _kind(transfer: str) -> str:
+    """The collective that a transfer between slices is: ALL_REDUCE, ..., ONE_TO_ONE."""
+    kind = transfer.lower().replace("_", "-")
+    return kind if kind in COLLECTIVES else "collective-permute"
+
+
+def _sent(operands: int, kind: str, n: int) -> float:
+    """Bytes that one of `n` devices sends, of a collective over so many bytes of operands."""
     share = (n - 1) / n
     if kind == "all-gather":  # its result, by its operand: that of -start is a pair of both
         return operands * (n - 1)
@@ -67,9 +89,9 @@ def _sent(module: Module, computation: str, instruction: Instruction, kind: str,
     return operands * share * (2 if kind == "all-reduce" else 1)
 
 
-def _operand_sizes(module: Module, computation: str, instruction: Instruction) -> list[int]:
+def _operand_size(module: Module, computation: str, instruction: Instruction) -> int:
     instructions = module.computations[computation]
-    return [hlo.size(instructions[name].type) for name in instruction.operands]
+    return sum(hlo.size(instructions[name].type) for name in instruction.operands)
 
 
 def _group(instruction: Instruction, devices: int) -> tuple[int, ...]:
