@@ -188,6 +188,7 @@ class Notice:
         """Nobody has asked yet."""
         self._asked = threading.Event()
         self._calls = 0
+        self._calling = threading.Lock()  # stages run side by side, and no number may be left out
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -203,8 +204,9 @@ class Notice:
 
     def __call__(self) -> bool:
         """Whether to save and leave now."""
-        if jax.distributed.is_initialized() and not self._asked.is_set():
-            self._calls += 1
-            if multihost_utils.reached_preemption_sync_point(self._calls):
-                self._asked.set()
+        with self._calling:
+            if jax.distributed.is_initialized() and not self._asked.is_set():
+                self._calls += 1
+                if multihost_utils.reached_preemption_sync_point(self._calls):
+                    self._asked.set()
         return self._asked.is_set()

@@ -12,6 +12,7 @@ import types
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.experimental import multihost_utils
 from tiny_study import FILE, differences, nodes, outcome, read_lines, stage_info
 
 from bakein.cli import main
@@ -187,6 +188,26 @@ def test_a_notice_is_not_forgotten():
         os.kill(os.getpid(), signal.SIGTERM)
         assert notice()
     assert notice()
+
+
+def test_stages_side_by_side_leave_out_no_call_at_which_they_may_be_told(monkeypatch):
+    """Jax names one call, and tells at no other."""
+    asked = []
+
+    def reached(call):
+        time.sleep(0.001)
+        asked.append(call)
+        return False
+
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(multihost_utils, "reached_preemption_sync_point", reached)
+    notice = Notice()
+    threads = [threading.Thread(target=lambda: [notice() for _ in range(20)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert asked == [*range(1, 81)]
 
 
 def test_the_report_says_what_share_of_the_time_was_kept(finished_run, tmp_path):
