@@ -79,7 +79,10 @@ class Peers:
     def __init__(self):
         """Listens for news."""
         self.joined = True
-        self._client = distributed.global_state.client
+        state = distributed.global_state
+        self._client = state.client
+        # Jax knows one sequence of calls only, and orbax would ask it for its own steps in between.
+        self._preemption, state.preemption_sync_manager = state.preemption_sync_manager, None
         self._ending = threading.Lock()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -116,12 +119,21 @@ class Peers:
         sys.stderr.flush()
         os._exit(code)
 
+    def asked_to_leave(self, call: int) -> bool:
+        """Whether this is the call at which all processes hear that one of them got SIGTERM.
+
+        Args:
+            call: 1, 2, 3, ...; every process makes the same ones.
+        """
+        return self._preemption.reached_sync_point(call)
+
     def leave(self) -> None:
         """Parts from the others, once all are here: from now on each is on its own."""
         multihost_utils.sync_global_devices("bakein: leave")
         if first():
             self._client.key_value_set(_NEWS, "")
         self._listener.join()
+        self._preemption.shutdown()
         jax.distributed.shutdown()
         self.joined = False
 
@@ -184,8 +196,9 @@ class Notice:
     go round, without a collective, and names the call at which all of them are told.
     """
 
-    def __init__(self):
-        """Nobody has asked yet."""
+    def __init__(self, peers: Peers | None):
+        """Nobody has asked yet; `peers` are the other processes, if there are any."""
+        self._peers = peers
         self._asked = threading.Event()
         self._calls = 0
         self._calling = threading.Lock()  # stages run side by side, and no number may be left out
@@ -205,8 +218,8 @@ class Notice:
     def __call__(self) -> bool:
         """Whether to save and leave now."""
         with self._calling:
-            if jax.distributed.is_initialized() and not self._asked.is_set():
+            if self._peers is not None and self._peers.joined and not self._asked.is_set():
                 self._calls += 1
-                if multihost_utils.reached_preemption_sync_point(self._calls):
+                if self._peers.asked_to_leave(self._calls):
                     self._asked.set()
         return self._asked.is_set()

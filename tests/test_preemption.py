@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 from tiny_study import FILE, differences, nodes, outcome, read_lines, stage_info
 
 from bakein.cli import main
-from bakein.processes import Notice, Preempted
+from bakein.processes import Notice, Peers, Preempted
 from bakein.report.build import build_report
 from bakein.study.records import Records
 from bakein.train import loop
@@ -48,7 +48,9 @@ def asked_after(step):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Records, "append", asked)
-        patch.setattr(Notice, "__init__", lambda self: (init(self), notices.append(self))[0])
+        patch.setattr(
+            Notice, "__init__", lambda self, peers: (init(self, peers), notices.append(self))[0]
+        )
         yield
 
 
@@ -182,7 +184,7 @@ def test_an_error_of_the_background_is_raised(tmp_path, monkeypatch):
 
 
 def test_a_notice_is_not_forgotten():
-    notice = Notice()
+    notice = Notice(None)
     with notice.listening():
         assert not notice()
         os.kill(os.getpid(), signal.SIGTERM)
@@ -190,18 +192,32 @@ def test_a_notice_is_not_forgotten():
     assert notice()
 
 
-def test_stages_side_by_side_leave_out_no_call_at_which_they_may_be_told(monkeypatch):
+def test_orbax_does_not_ask_in_between_for_steps_of_its_own(monkeypatch):
+    """It does at every checkpoint; jax then told at the call after that step, which was long past."""
+    asked = []
+    state = types.SimpleNamespace(
+        client=types.SimpleNamespace(blocking_key_value_get=lambda *_: ""),
+        preemption_sync_manager=types.SimpleNamespace(reached_sync_point=asked.append),
+    )
+    monkeypatch.setattr("jax._src.distributed.global_state", state)
+    notice = Notice(Peers())
+    for step in (2, 4):
+        notice()
+        with pytest.raises(RuntimeError, match="not been initialized"):  # for orbax, a no
+            multihost_utils.reached_preemption_sync_point(step)
+    assert asked == [1, 2]
+
+
+def test_stages_side_by_side_leave_out_no_call_at_which_they_may_be_told():
     """Jax names one call, and tells at no other."""
     asked = []
 
-    def reached(call):
+    def asked_to_leave(call):
         time.sleep(0.001)
         asked.append(call)
         return False
 
-    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(multihost_utils, "reached_preemption_sync_point", reached)
-    notice = Notice()
+    notice = Notice(types.SimpleNamespace(joined=True, asked_to_leave=asked_to_leave))
     threads = [threading.Thread(target=lambda: [notice() for _ in range(20)]) for _ in range(4)]
     for thread in threads:
         thread.start()

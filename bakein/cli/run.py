@@ -16,10 +16,10 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     from bakein import processes
     from bakein.study.cluster import join_cluster
 
-    notice = processes.Notice()
     peers = join_cluster(
         arguments.distributed, arguments.coordinator, arguments.processes, arguments.process
     )
+    notice = processes.Notice(peers)
     if peers is None:
         with notice.listening():
             return _run_study(arguments, overrides, notice, lambda: None)
