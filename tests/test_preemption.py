@@ -193,7 +193,7 @@ def test_a_notice_is_not_forgotten():
 
 
 def test_orbax_does_not_ask_in_between_for_steps_of_its_own(monkeypatch):
-    """It does at every checkpoint; jax then told at the call after that step, which was long past."""
+    """It does at every checkpoint; jax then told at the call after that step, long past."""
     asked = []
     state = types.SimpleNamespace(
         client=types.SimpleNamespace(blocking_key_value_get=lambda *_: ""),
