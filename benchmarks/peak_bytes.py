@@ -62,7 +62,6 @@ CASES = (
     Case("llama3_8b", "v5p:4x4x4", 4, 8192),
     Case("llama3_8b", "v6e:16x16", 2, 8192),
     Case("llama3_70b", "v5p:4x4x4", 2, 8192),
-    Case("llama3_70b", "v6e:16x16", 1, 8192),
 )
 
 
