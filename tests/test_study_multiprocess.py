@@ -84,10 +84,8 @@ def test_interrupted_at_random_it_ends_as_the_straight_run(lives, straight, tmp_
     killed, asked = interrupted(lives, workdir, touches, plan, ONE, when, rng, print)
     assert 0 not in killed.codes
     assert killed.seconds < 180, killed
-    # jax takes a second or two to tell all of a SIGTERM; on a busy machine the study ends first.
-    assert asked.codes in ([75, 75], [0, 0])
-    if asked.codes == [75, 75]:
-        assert "asked to leave (SIGTERM): all is saved" in lives.log(workdir, 0).read_text()
+    assert asked.codes == [75, 75]
+    assert "asked to leave (SIGTERM): all is saved" in lives.log(workdir, 0).read_text()
     assert differences(outcome(workdir), outcome(two)) == []
 
 
