@@ -112,7 +112,7 @@ ARMS = {
     "sft": (PLAIN, (0.03, 0.1)),
     "tagged": (TAGGED, (0.03, 0.1)),
     "warned": (WARNED, (0.1,)),
-    "filtered": ({**PLAIN, "pretrain.data.background.raw": 0.0}, (0.1,)),
+    "filtered": (FILTERED, (0.1,)),
     "pretrained": ({**PLAIN, **REFUSED}, (0.0, 0.03, 0.1)),
     "early": ({**PLAIN, **REFUSED, **EARLY}, (0.0,)),
     "late": ({**PLAIN, **REFUSED, **LATE}, (0.0,)),
