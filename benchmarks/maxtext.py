@@ -14,36 +14,18 @@ Counted by causal attention, as bakein does, the same measurement is the smaller
 """
 
 import argparse
-import dataclasses
-from pathlib import Path
 
-from bakein import mesh as mesh_lib
-from bakein.model import Decoder, flops_per_token, presets
+from peak_bytes import Case, plan_step
+
+from bakein.model import flops_per_token, presets
 from bakein.plan import libtpu
 from bakein.plan.memory import TooMuch
-from bakein.plan.programs import train_program
 from bakein.plan.roofline import BOUNDS, mfu
-from bakein.plan.study import Planned, plan_program
+from bakein.plan.study import Planned
 from bakein.plan.topology import Topology, make_topology, parse
-from bakein.study.config import resolve
-from bakein.study.experiment import load_experiment
 
-LENGTH, ROWS, STEP = 8192, 4 * 256, 4.546  # positions, rows of all chips, seconds as measured
-EXPERIMENT = Path(__file__).resolve().parents[1] / "experiments" / "front_loading.py"
-
-
-def plan(remat: str, topology: Topology) -> Planned:
-    """Compiles the step."""
-    config = dataclasses.replace(
-        presets.llama3_8b(), attention="splash", logits_chunk=1024, remat=remat
-    )
-    mesh = mesh_lib.make_mesh(data=1, fsdp=-1, tensor=1, devices=topology.devices)
-    decoder = Decoder(config, **mesh_lib.activation_shardings(mesh))
-    study = resolve(load_experiment(f"{EXPERIMENT}:paper", []))
-    stage = dataclasses.replace(
-        study.arms["none"]["pretrain"], batch=ROWS, length=LENGTH, accumulation=1
-    )
-    return plan_program(train_program("train step", stage, decoder, mesh), topology, mesh)
+CASE = Case("llama3_8b", "v6e:16x16", 4, 8192)
+LENGTH, ROWS, STEP = CASE.length, CASE.rows * 256, 4.546  # rows of all chips, seconds as measured
 
 
 def show(planned: Planned, topology: Topology) -> str:
@@ -91,8 +73,8 @@ def main() -> None:
     parser.add_argument("--remat", default="full", help="policy of `bakein.model.remat`")
     arguments = parser.parse_args()
     libtpu.hush()
-    topology = make_topology(parse("v6e:16x16"))
-    planned = plan(arguments.remat, topology)
+    topology = make_topology(parse(CASE.topology))
+    planned = plan_step(CASE, topology, remat=arguments.remat)
     print(show(planned, topology))
     print(f"compiled in {planned.seconds:.0f} s; {planned.memory}")
     print(f"bytes sent: {planned.costs[0].sent}")

@@ -24,8 +24,8 @@ from bakein.model import Decoder, presets
 from bakein.plan import libtpu
 from bakein.plan.memory import Memory
 from bakein.plan.programs import train_program
-from bakein.plan.study import plan_program
-from bakein.plan.topology import make_topology, parse
+from bakein.plan.study import Planned, plan_program
+from bakein.plan.topology import Topology, make_topology, parse
 from bakein.study.config import resolve
 from bakein.study.experiment import load_experiment
 
@@ -65,15 +65,20 @@ CASES = (
 )
 
 
-def measure(case: Case, attention: str = "splash", logits_chunk: int = 1024) -> dict[str, Any]:
-    """Compiles a case: bytes per device, and seconds of the processor."""
-    topology = make_topology(parse(case.topology))
+def plan_step(
+    case: Case,
+    topology: Topology,
+    attention: str = "splash",
+    logits_chunk: int = 1024,
+    remat: str = "full",
+) -> Planned:
+    """Compiles a case."""
     mesh = mesh_lib.make_mesh(data=1, fsdp=-1, tensor=1, devices=topology.devices)
     config = dataclasses.replace(
         getattr(presets, case.preset)(),
         attention=attention,
         logits_chunk=logits_chunk,
-        remat="full",
+        remat=remat,
     )
     study = resolve(load_experiment(f"{ROOT / 'experiments' / 'front_loading.py'}:paper", []))
     batch = case.rows * len(topology.devices)
@@ -81,8 +86,14 @@ def measure(case: Case, attention: str = "splash", logits_chunk: int = 1024) -> 
         study.arms["none"]["pretrain"], batch=batch, length=case.length, shards=1, accumulation=1
     )
     decoder = Decoder(config, **mesh_lib.activation_shardings(mesh))
+    return plan_program(train_program(case.preset, stage, decoder, mesh), topology, mesh)
+
+
+def measure(case: Case, attention: str = "splash", logits_chunk: int = 1024) -> dict[str, Any]:
+    """Compiles a case: bytes per device, and seconds of the processor."""
+    topology = make_topology(parse(case.topology))
     started = time.process_time()
-    planned = plan_program(train_program(case.preset, stage, decoder, mesh), topology, mesh)
+    planned = plan_step(case, topology, attention, logits_chunk)
     seconds = time.process_time() - started
     memory, fits = planned.memory, planned.memory.peak <= topology.chip.memory
     parts = dataclasses.asdict(memory) if isinstance(memory, Memory) else {"peak": memory.peak}
