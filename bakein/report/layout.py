@@ -57,6 +57,11 @@ def log_axis(axes: Axes, values: list[float], from_0: bool, base: int = 2) -> No
     axes.xaxis.set_minor_locator(NullLocator())
 
 
+def legend_height(arms: list[str]) -> float:
+    """Inches that `arm_legend` takes."""
+    return 0.1 + 0.2 * -(-len(arms) // 3)
+
+
 def arm_legend(panels: list[Axes]) -> Figure:
     """The arms' names above all panels."""
     panels[0].figure.legend(

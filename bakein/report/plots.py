@@ -15,6 +15,7 @@ from bakein.report.layout import (
     arm_legend,
     end_labels,
     grid,
+    legend_height,
     log_axis,
     one_panel,
     rate_axis,
@@ -233,7 +234,7 @@ def _by_level(results: Results) -> Plot | None:
     stages = _shown(results, [row["stage"] for row in rows], LEVELS_SHOWN)
     if not stages:
         return None
-    panels = grid(len(stages), columns=2, top=0.3)
+    panels = grid(len(stages), columns=2, top=legend_height(results["arms"]))
     for stage, axes in zip(stages, panels, strict=True):
         for index, arm in enumerate(results["arms"]):
             here = [row for row in rows if (row["stage"], row["arm"]) == (stage, arm)]

@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from bakein.report.layout import arm_legend, grid, log_axis, rate_axis, short
+from bakein.report.layout import arm_legend, grid, legend_height, log_axis, rate_axis, short
 from bakein.report.svg import arm_colour, arm_marker
 
 Results = dict[str, Any]
@@ -46,7 +46,7 @@ def _panels(results: Results, lines: list[dict[float, list[Row]]], x_label: str)
     """A panel for each stage, an arm's lines in its colour; a line has rows of results by x."""
     places = {row["stage"] for line in lines for rows in line.values() for row in rows}
     stages = [stage for stage in results["stages"] if stage in places]
-    panels = grid(len(stages), columns=2, top=0.3 * -(-len(results["arms"]) // 3))
+    panels = grid(len(stages), columns=2, top=legend_height(results["arms"]))
     for stage, axes in zip(stages, panels, strict=True):
         for index, arm in enumerate(results["arms"]):
             for line, style in zip(lines, STYLES, strict=False):

@@ -1,6 +1,7 @@
 """A verdict and its numbers in plain English. Says no more than the interval does."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from bakein.analysis.bootstrap import Interval, seeds_needed
@@ -169,7 +170,14 @@ def lift(row: dict[str, Any], verdict: str, found: Lift, reference: Interval) ->
     )
     if verdict != "underpowered":
         return said
-    return f"{said} {what_it_takes(found.gain, row['epsilon'] * reference.estimate, 3)}"
+    whole_gain = reference.estimate
+    in_shares = replace(
+        found.gain,
+        estimate=found.ratio.estimate,
+        seed_se=found.gain.seed_se / whole_gain,
+        problem_se=found.gain.problem_se / whole_gain,
+    )
+    return f"{said} {what_it_takes(in_shares, row['epsilon'], 2, 'share')}"
 
 
 def jailbreak(row: dict[str, Any], verdict: str, effect: Interval) -> str:
@@ -209,11 +217,11 @@ def jailbreak(row: dict[str, Any], verdict: str, effect: Interval) -> str:
     return f"{said} {what_it_takes(effect, row['epsilon'], 3)}"
 
 
-def what_it_takes(effect: Interval, epsilon: float, digits: int) -> str:
+def what_it_takes(effect: Interval, epsilon: float, digits: int, noun: str = "effect") -> str:
     """What this study could have seen, and what it would take to see epsilon."""
     needed = seeds_needed(effect, epsilon)
     could = (
-        f"Underpowered: with {plural(effect.seeds, 'seed')} only effects of about "
+        f"Underpowered: with {plural(effect.seeds, 'seed')} only {noun}s of about "
         f"{number(effect.mde, digits)} or more are found reliably (80 % power)"
     )
     if needed is None:
