@@ -32,6 +32,7 @@ SCALES = {
         "sft": {"tokens": 230_000, "batch": 12, "length": 96},
         "rl": {"steps": 20, "accumulation": 8, "curve_every": 4},
         "problems": 96,
+        "samples": 16,  # the question reads the RL curve, not these
     },
     "small": {
         "seeds": 5,
@@ -48,6 +49,7 @@ SCALES = {
         "sft": {"tokens": 10_000_000, "batch": 128, "length": 256},
         "rl": {"steps": 100, "prompts": 64, "group": 16, "curve_every": 10},
         "problems": 512,
+        "samples": 64,
     },
     "paper": {
         "seeds": 5,
@@ -64,6 +66,7 @@ SCALES = {
         "sft": {"tokens": 100_000_000, "batch": 512, "length": 512, "shards": 64},
         "rl": {"steps": 400, "prompts": 256, "group": 16, "curve_every": 20},
         "problems": 1024,
+        "samples": 64,
     },
     "smoke": {
         "seeds": 2,
@@ -73,6 +76,7 @@ SCALES = {
         "sft": {"tokens": 8_000, "batch": 12, "length": 96},
         "rl": {"steps": 3, "prompts": 8, "group": 4, "curve_every": 1, "curve_problems": 8},
         "problems": 8,
+        "samples": 16,
     },
 }
 
@@ -146,6 +150,8 @@ def get_config(arg=None):
     config.evaluation = base.evaluation(
         world="registers",
         problems=scale["problems"],
+        samples=scale["samples"],
+        k=tuple(2**i for i in range(scale["samples"].bit_length())),
         max_new_tokens=answer,
         recall="facts",
         facts=200,

@@ -104,7 +104,8 @@ class Workdir:
         if self.path.parts[:1] and self.path.parts[0].endswith(":"):  # Path makes gs://x gs:/x
             raise WorkdirError(
                 f"work directory {self.path}: must be a folder of a file system; object stores "
-                "have no locks, and no files to append to"
+                "have no locks, and no files to append to: mount the bucket (gcsfuse), as "
+                "tpu_scripts do for STORE=gs://BUCKET, and give its folder"
             )
         try:
             for folder in (self.path / "stages", self._claims):
