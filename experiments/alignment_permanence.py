@@ -37,7 +37,7 @@ from bakein.study import ask, base
 # The numbers of each scale. `smoke` shows that everything works; its answers mean nothing.
 SCALES = {
     "tiny": {
-        "seeds": 9,
+        "seeds": 8,
         "model": {"heads": 8, "kv_heads": 8, "head_dim": 8},
         "entities": 160,
         "pretrain": {"tokens": 450_000, "batch": 6, "length": 128},
