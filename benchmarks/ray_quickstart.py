@@ -106,10 +106,10 @@ def outcome(workdir: Path) -> dict[str, Any]:
 
 
 def without_times(value: Any) -> Any:
-    """A JSON value without what a clock said."""
+    """A JSON value without what a clock said and which machine it was."""
     if isinstance(value, dict):
-        kept = {k: v for k, v in value.items() if "seconds" not in k and k != "time"}
-        return {k: without_times(v) for k, v in kept.items()}
+        kept = {k for k in value if "seconds" not in k and k not in ("time", "made_by")}
+        return {k: without_times(v) for k, v in value.items() if k in kept}
     return [without_times(v) for v in value] if isinstance(value, list) else value
 
 

@@ -73,13 +73,19 @@ def test_pass_at_k_refuses(correct, n, k, message):
         passk.pass_at_k(correct, n, k)
 
 
-def test_chance_floor():
-    assert passk.chance_floor(0.001, 64) == pytest.approx(1 - 0.999**64)
-    assert passk.chance_floor(0.0, 8) == 0
-    with pytest.raises(ValueError, match=r"guess is 1\.5"):
-        passk.chance_floor(1.5, 8)
+def test_the_chance_floor_is_what_guessing_gets():
+    assert passk.chance_floor(["a", "b", "c"], 64) == 0, "no answer is ever seen twice"
+    yes_or_no = ["yes", "no"] * 500
+    assert passk.chance_floor(yes_or_no, 1) == pytest.approx(499 / 999)
+    assert passk.chance_floor(yes_or_no, 4) == pytest.approx(1 - (500 / 999) ** 4)
+    right = ["a"] * 3 + ["b"]
+    rng, hits = np.random.default_rng(0), []
+    for problem, answer in enumerate(right):
+        others = [a for other, a in enumerate(right) if other != problem]
+        hits.append(np.mean((rng.choice(others, (4000, 2)) == answer).any(axis=1)))
+    assert passk.chance_floor(right, 2) == pytest.approx(np.mean(hits), abs=0.02)
     with pytest.raises(ValueError, match="k is 0"):
-        passk.chance_floor(0.5, 0)
+        passk.chance_floor(right, 0)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4, 8])

@@ -69,6 +69,35 @@ def test_the_mesh_has_automatic_axes_and_takes_some_of_the_devices():
     assert set(mesh.devices.flat) == set(jax.devices()[3:5])
 
 
+@dataclasses.dataclass(frozen=True)
+class FakeDevice:
+    """What `make_mesh` reads of a device; two hosts of four."""
+
+    id: int
+    platform: str
+    device_kind: str = "H100"
+    client: None = None
+
+    @property
+    def slice_index(self):
+        return self.id // 4
+
+    @property
+    def process_index(self):
+        return self.id // 4
+
+
+def test_hosts_of_gpus_are_no_slices():
+    """XLA gives the devices of each of them a `slice_index`, too."""
+    devices = [FakeDevice(i, "gpu") for i in range(8)]
+    mesh = mesh_lib.make_mesh(data=1, fsdp=-1, tensor=1, devices=devices)
+    assert dict(mesh.shape) == {"member": 1, "data": 1, "fsdp": 8, "tensor": 1}
+    assert list(mesh.devices.flat) == devices
+    with pytest.raises(ValueError, match="data=1: it must be a multiple of 2, the slices of TPUs"):
+        tpus = [FakeDevice(i, "tpu") for i in range(8)]
+        mesh_lib.make_mesh(data=1, fsdp=-1, tensor=1, devices=tpus)
+
+
 @pytest.mark.parametrize(
     ("leaf", "message"),
     [

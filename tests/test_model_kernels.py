@@ -139,8 +139,14 @@ def test_a_kernel_where_it_is_not_is_one_clear_line():
     splash = config_of("llama3", attention="splash")
     check_platform(splash, "tpu")
     check_platform(config_of("llama3"), "cpu")
-    with pytest.raises(ValueError, match="a kernel for the tpu; on the gpu it must be 'reference'"):
-        check_platform(splash, "gpu")
+    cudnn = config_of("llama3", attention="cudnn")
+    for config, platform, line in (
+        (splash, "gpu", "a kernel for the tpu; on the gpu it must be 'reference' or 'cudnn'"),
+        (cudnn, "tpu", "a kernel for the gpu; on the tpu it must be 'reference' or 'splash'"),
+        (cudnn, "cpu", "a kernel for the gpu; on the cpu it must be 'reference'"),
+    ):
+        with pytest.raises(ValueError, match=f"{line}$"):
+            check_platform(config, platform)
     shardings = activation_shardings(make_mesh(data=8, fsdp=1, tensor=1))
     decoder = Decoder(splash, rows=shardings["rows"])
     rows = [jax.ShapeDtypeStruct((8, 12), jnp.int32)] * 3

@@ -39,7 +39,7 @@ def asked(workdir, metric="thinking/slope", beside=(), *, slope=(0.3, 0.3), tie=
             id = ids[node["id"]] = f"{probe}-{node['id']}"
             kept = {key: node[key] for key in ("stage", "seed")}
             kept |= {"id": id, "kind": "probe", "status": "finished", "parents": [node["id"]]}
-            kept |= {"flops": 1e9, "seconds": 2.0}
+            kept |= {"made_by": [], "flops": 1e9, "seconds": 2.0}
             write_json(workdir / "stages" / id / "stage.json", kept)
             records = []
             for size in SIZES:

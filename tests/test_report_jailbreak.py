@@ -73,7 +73,13 @@ def attacked(workdir, questions, *, beta, seeds=3, judge=0.0, stages=("sft", "rl
         for name, records in lines.items():
             id = probes[name][1][node["id"]] = f"{name}-{node['id']}"
             about = {"id": id, "kind": "probe", "status": "finished", "parents": [node["id"]]}
-            about |= {"flops": 1e9, "seconds": 1.0, "stage": node["stage"], "seed": node["seed"]}
+            about |= {
+                "made_by": [],
+                "flops": 1e9,
+                "seconds": 1.0,
+                "stage": node["stage"],
+                "seed": node["seed"],
+            }
             write_json(workdir / "stages" / id / "stage.json", about)
             write_lines(workdir / "stages" / id / "records.jsonl", records)
     info["probes"] = {name: {"k": k, "nodes": nodes} for name, (k, nodes) in probes.items()}

@@ -124,3 +124,15 @@ def test_areas_are_scores_of_a_seed_as_a_whole(tmp_path):
             name = {"rl_area": "rl", "pass_area": "pass@k"}[row["metric"]]
             area = curves[name, row["arm"], row["stage"]]["fit"]["area"]
             assert np.mean(row["values"]) == pytest.approx(area)
+
+
+def test_an_arm_that_never_scores_has_a_share_with_an_interval_of_some_width(tmp_path):
+    never = dict.fromkeys(LOGITS["standard"], -40.0)
+    logits = LOGITS | {"standard": never, "wrong_traces": never}
+    answer = assemble(read_study(asked(tmp_path, logits=logits, seeds=3)))["answers"]["Q5"]
+    (lift,) = answer["lifts"]
+    assert lift["share"] == 0
+    low, high = answer["ci"]
+    # 3 x 48 problems, all wrong twice over: some 0.026 of them could be others, of a gain of 0.8
+    assert -0.1 < low < 0 < high < 0.1
+    assert answer["mde"] > 0

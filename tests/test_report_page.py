@@ -213,11 +213,13 @@ def test_hostile_names_come_out_as_text_in_page_and_plots(tmp_path):
     study |= {
         "arms": list(arms),
         "contrasts": [],
-        "device": EVIL,
-        "verdict_rules": EVIL,
+        "named_first": {**study["named_first"], "verdict_rules": EVIL, "questions": {}},
         "config": {"arms": {arm: {EVIL: EVIL} for arm in arms}},
     }
     (tmp_path / "study.json").write_text(json.dumps(study))
+    for path in (tmp_path / "stages").glob("*/stage.json"):
+        made_by = [{"versions": {EVIL: EVIL}, "git": EVIL, "device": EVIL}]
+        path.write_text(json.dumps({**json.loads(path.read_text()), "made_by": made_by}))
     build_report(tmp_path)
     page = Page((tmp_path / "report" / "index.html").read_text(encoding="utf-8"))
     page.check_harmless()

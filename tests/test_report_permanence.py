@@ -11,7 +11,7 @@ from bakein.analysis import verdicts
 from bakein.report import questions
 from bakein.report.build import build_report
 from bakein.report.evidence import Evidence
-from bakein.report.records import read_study
+from bakein.report.records import NAMED_FIRST, read_study
 from bakein.report.results import assemble
 from bakein.report.scores import collect
 
@@ -59,6 +59,7 @@ def write_policy(workdir, costs, *, seeds=5, n=32, pretrained=("pre",)):
             "seconds": 1.0,
             "config": {},
             "status": "finished",
+            "made_by": [],
         }
         write_json(workdir / "stages" / id / "stage.json", {**node, **trained})
         evaluation = {**node, **trained, "id": evals[id], "kind": "eval", "parents": [id]}
@@ -141,9 +142,6 @@ def write_policy(workdir, costs, *, seeds=5, n=32, pretrained=("pre",)):
     info = {
         "study": "policy",
         "config": {"arms": {}},
-        "versions": {},
-        "git": None,
-        "device": "cpu",
         "seeds": list(range(seeds)),
         "arms": arms,
         "stages": stages,
@@ -159,6 +157,7 @@ def write_policy(workdir, costs, *, seeds=5, n=32, pretrained=("pre",)):
         "bootstrap": SETTINGS,
         "k": [1],
     }
+    info["named_first"] = {key: info[key] for key in NAMED_FIRST}
     write_json(workdir / "study.json", info)
     return info
 

@@ -28,7 +28,9 @@ def add_probe(workdir, *, nll=False):
             continue
         id = made[node["id"]] = f"probe-{node['id']}"
         info = {"id": id, "kind": "probe", "status": "finished", "parents": [node["id"]]}
-        info |= {"flops": 1e9, "seconds": 1.0} | {key: node[key] for key in ("stage", "seed")}
+        info |= {"made_by": [], "flops": 1e9, "seconds": 1.0} | {
+            key: node[key] for key in ("stage", "seed")
+        }
         write_json(workdir / "stages" / id / "stage.json", info)
         better = node["arm"] == "baked_in"
         records = []

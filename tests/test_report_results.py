@@ -8,8 +8,12 @@ import pytest
 from test_report_synthetic import LOGITS, write_study
 
 from bakein.analysis import passk, verdicts
+from bakein.analysis.bootstrap import Interval
+from bakein.report.build import build_report
+from bakein.report.judges import sentences
 from bakein.report.records import read_study
 from bakein.report.results import assemble
+from bakein.report.terminal import terminal_summary
 
 VERDICTS = {str(v) for kind in (verdicts.Comparison, verdicts.Persistence) for v in kind}
 NUMBER = (int, float)
@@ -232,6 +236,19 @@ def test_an_undecided_study_says_what_it_would_take(tmp_path):
     assert answer["mde"] > abs(answer["effect"])
 
 
+def test_little_of_what_is_not_wanted_is_no_sign_of_too_hard_an_evaluation():
+    row = {"treated": "a", "control": "b", "stage": "rl", "epsilon": 0.02}
+    same = Interval(0.0, -0.1, 0.1, 0.95, 5, 0.03, 0.0)
+
+    def said(metric):
+        row["metric"] = metric
+        return sentences.comparison(row, "underpowered", same, (0.001, 0.001))
+
+    assert "too hard" in said("accuracy")
+    assert said("truncation").startswith("Undecided")
+    assert said("budgets/slope").startswith("Undecided")
+
+
 def test_equality_at_the_floor_is_not_sold_as_a_finding(tmp_path):
     floor = {arm: dict.fromkeys(stages, -12.0) for arm, stages in LOGITS.items()}
     write_study(tmp_path, seeds=3, problems=8, logits=floor)
@@ -350,5 +367,38 @@ def test_completions_without_an_answer_have_no_vote(whole, tmp_path):
 def test_other_rules_than_todays_are_told(whole, tmp_path):
     workdir = copy(whole, tmp_path)
     info = json.loads((workdir / "study.json").read_text())
-    (workdir / "study.json").write_text(json.dumps({**info, "verdict_rules": "older rules"}))
+    info["named_first"]["verdict_rules"] = "older rules"
+    (workdir / "study.json").write_text(json.dumps(info))
     assert assemble(read_study(workdir))["rules_changed"]
+
+
+def test_what_was_asked_after_the_first_stage_had_begun_is_told(whole, tmp_path):
+    workdir = copy(whole, tmp_path)
+    info = json.loads((workdir / "study.json").read_text())
+    info["questions"]["Q1"]["epsilon"] *= 2
+    info["contrasts"][0]["epsilon"] *= 2
+    del info["named_first"]["contrasts"][1]
+    info["named_first"]["seeds"] = info["seeds"][1:]
+    (workdir / "study.json").write_text(json.dumps(info))
+    results = build_report(workdir)
+    names = [row["name"] for row in info["contrasts"][:2]]
+    late = {"questions": ["Q1"], "contrasts": names, "seeds": info["seeds"][:1], "bootstrap": False}
+    assert results["named_late"] == late
+    told = f"begun: Q1, contrast {names[0]}, contrast {names[1]}, seeds {info['seeds'][0]}."
+    page = (workdir / "report" / "index.html").read_text("utf-8")
+    assert told in page
+    assert page.count("Asked or changed after the first stage had been begun. By its rule") == 1
+    assert page.count("By the rule fixed before the run") == len(info["questions"]) - 1
+    assert told in " ".join(terminal_summary(results, workdir / "report").split())
+
+
+def test_all_that_made_a_study_is_told_not_the_last_alone(whole, tmp_path):
+    workdir = copy(whole, tmp_path)
+    path = next((workdir / "stages").glob("*/stage.json"))
+    info = json.loads(path.read_text())
+    info["made_by"].append({**info["made_by"][0], "device": "a GPU", "git": None})
+    path.write_text(json.dumps(info))
+    build_report(workdir)
+    page = (workdir / "report" / "index.html").read_text("utf-8")
+    assert "; a GPU (1 session)" in page
+    assert "; none (1 session)" in page

@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from bakein.analysis import verdicts
+from bakein.report.records import NAMED_FIRST
 
 STAGES = {"pretrain": None, "sft": "pretrain", "rl": "sft", "rl_from_base": "pretrain"}
 ARMS = ("standard", "baked_in", "wrong_traces")
@@ -14,6 +15,13 @@ LOGITS = {
     "baked_in": {"pretrain": -1.0, "sft": 0.4, "rl": 2.2, "rl_from_base": 1.0},
     "wrong_traces": {"pretrain": -3.1, "sft": -1.3, "rl": -0.5, "rl_from_base": -2.7},
 }
+MADE_BY = [
+    {
+        "versions": {"jax": "0.10.2", "flax": "0.12.8", "bakein": "0.1.0"},
+        "git": "abc1234",
+        "device": "cpu x2",
+    }
+]
 HOSTILE = (
     "<script>alert(1)</script>",
     "</style></pre></body><img src=x onerror=alert(1)>",
@@ -82,9 +90,7 @@ def write_study(
     study = {
         "study": name,
         "config": {"arms": {arm: {"pretrain": {"data": {"arm": arm}}} for arm in arms}},
-        "versions": {"jax": "0.10.2", "flax": "0.12.8", "bakein": "0.1.0"},
-        "git": "abc1234",
-        "device": "cpu x2",
+        **MADE_BY[0],
         "seeds": list(range(seeds)),
         "arms": list(arms),
         "stages": list(STAGES),
@@ -110,6 +116,7 @@ def write_study(
         "bootstrap": {"resamples": 200, "seed": 0, "level": 0.95},
         "k": [k for k in (1, 2, 4, 8, 16, 32, 64) if k <= n],
     }
+    study["named_first"] = {key: study[key] for key in NAMED_FIRST}
     write_json(workdir / "study.json", study)
     return study
 
@@ -133,6 +140,7 @@ def write_training(workdir, node, arm, level, rng):
             "config": {"steps": 30},
             "fingerprint": "f" * 16,
             "status": "finished",
+            "made_by": MADE_BY,
             "steps": 30,
             "ledger": ledger
             if node["kind"] == "supervised"
@@ -203,6 +211,7 @@ def write_evaluation(workdir, node, logits_of_problem, n, facts, rng, completion
             "config": {"n": n},
             "fingerprint": "f" * 16,
             "status": "finished",
+            "made_by": MADE_BY,
             "steps": 1,
             "ledger": {},
             "flops": 1e9,

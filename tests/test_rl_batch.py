@@ -28,6 +28,18 @@ def make_rollout(lengths, seed):
     )
 
 
+def test_a_forced_token_is_read_and_not_learnt():
+    tokens = segments = np.ones((2, SLOTS), np.int32)
+    drawn = make_rollout([NEW, NEW], 0)
+    hole = np.array([[1, 0, 1], [0, 1, 1]], np.float32)
+    forced = drawn._replace(mask_BT=hole, policy_logprobs_BT=drawn.policy_logprobs_BT * hole)
+    free, found = (jit_batch(tokens, segments, given, np.zeros(2)) for given in (drawn, forced))
+    for name in ("tokens", "targets", "segments", "positions"):
+        np.testing.assert_array_equal(found[name], free[name], err_msg=name)
+    np.testing.assert_array_equal(found["mask"][:, SLOTS - 1 :], hole)
+    np.testing.assert_array_equal(found["mask"], free["mask"] * (found["sampler_logprobs"] != 0))
+
+
 @settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.integers(1, SLOTS), min_size=ROWS, max_size=ROWS),

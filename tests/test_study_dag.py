@@ -1,10 +1,13 @@
 """Node ids: what they depend on, what they do not, and what arms share."""
 
 import dataclasses
+import functools
 import importlib.util
 import json
+import math
 import sys
 
+import numpy as np
 import pytest
 import tiny_study
 
@@ -13,6 +16,7 @@ from bakein.study import base
 from bakein.study.config import resolve
 from bakein.study.dag import build_dag
 from bakein.study.digest import digest, plain, seed_of
+from bakein.study.errors import ConfigError
 from bakein.study.experiment import apply_overrides
 from bakein.study.materials import Materials
 
@@ -212,9 +216,172 @@ def test_parents_come_first_and_every_node_has_an_evaluation():
     assert len(set(names)) == len(names)
 
 
-def test_plain_refuses_what_has_no_text():
-    with pytest.raises(TypeError, match="cannot stand in a configuration"):
-        plain({"a": object()})
+class Called:
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self, group):
+        return [self.value for _ in group.texts]
+
+
+def holding(value):
+    return lambda group: [value for _ in group.texts]
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        (object(), "a"),
+        (Called(0.5), "a"),
+        (functools.wraps(len)(Called(0.5)), "a"),  # a name does not make it a function
+        (Called(0.5).__call__, "a"),
+        (holding(np.zeros(3)), "a.value"),
+        (functools.partial(len, object()), "a"),
+        (lambda group, table=object(): table, "a.table"),
+    ],
+)
+def test_plain_refuses_what_has_no_text(value, path):
+    with pytest.raises(ConfigError, match="cannot stand in a configuration") as error:
+        plain({"a": value})
+    line = str(error.value)
+    assert line.startswith(f"{path}: ")
+    assert "make it a frozen dataclass or functools.partial" in line
+    assert "\n" not in line
+
+
+def scaled(factor):
+    def decorate(function):
+        @functools.wraps(function)
+        def wrapper(group):
+            return [factor * value for value in function(group)]
+
+        return wrapper
+
+    return decorate
+
+
+def negated(function):
+    @functools.wraps(function)
+    def wrapper(group):
+        return [-value for value in function(group)]
+
+    return wrapper
+
+
+def halved(function):
+    @functools.wraps(function)
+    def wrapper(group):
+        return [value / 2 for value in function(group)]
+
+    return wrapper
+
+
+def made_here(value):
+    @dataclasses.dataclass(frozen=True)
+    class Constant:
+        def __call__(self, group):
+            return [value for _ in group.texts]
+
+    return Constant()
+
+
+@dataclasses.dataclass(frozen=True)
+class Scorer:
+    value: float
+
+    def score(self, group):
+        return [self.value for _ in group.texts]
+
+    @functools.cache  # noqa: B019
+    def kept(self, group):
+        return self.score(group)
+
+
+def with_keyword(value):
+    def reward(group, *, value=value):
+        return [value for _ in group.texts]
+
+    return reward
+
+
+MAKERS = {
+    "a closure": holding,
+    "a default argument": lambda value: lambda group, value=value: [value] * len(group.texts),
+    "a keyword's default": with_keyword,
+    "a cached closure": lambda value: functools.cache(holding(value)),
+    "a closure over a closure": lambda value: holding(holding(value)),
+    "a closure over a dict": lambda value: holding({"weights": (1, [value])}),
+    "a partial of a closure": lambda value: functools.partial(holding(value), limit=3),
+    "a decorator's argument": lambda value: scaled(value)(rewards.exact),
+    "a decorated closure": lambda value: negated(holding(value)),
+    "a cached decorated closure": lambda value: functools.cache(negated(holding(value))),
+    "a method": lambda value: Scorer(value).score,
+    "a cached method": lambda value: Scorer(value).kept,
+    "a method made in C": lambda value: {"value": value}.get,
+    "a class made inside a function": made_here,
+    "a reward of a closure": lambda value: rewards.each(holding(value)),
+}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_what_a_function_holds_counts(make):
+    assert digest(make(0.1)) == digest(make(0.1)) != digest(make(0.9))
+
+
+def test_decorators_are_told_apart_and_plain_functions_are_their_source():
+    values = [rewards.exact, negated(rewards.exact), halved(rewards.exact), scaled(1)(negated)]
+    assert len({digest(value) for value in values}) == len(values)
+    found = [plain(value) for value in (rewards.exact, rewards.random, len, np.mean, Called)]
+    assert [text.split()[0] for text in found] == [
+        "rewards.exact",
+        "rewards.random",
+        "builtins.len",
+        "numpy.mean",
+        "test_study_dag.Called",
+    ]
+    assert digest(holding(np)) != digest(holding(math))
+    assert digest(holding(np.mean)) != digest(holding(np.max))
+    assert digest(holding(str.upper)) != digest(holding(str.lower))
+
+
+def test_functions_that_capture_themselves_or_nothing_yet_end():
+    def make(value):
+        def count(n):
+            return value if n == 0 else other(n - 1)
+
+        def other(n):
+            return count(n)
+
+        return count
+
+    assert digest(make(1)) == digest(make(1)) != digest(make(2))
+
+    def early():
+        return late
+
+    unassigned = digest(early)
+    late = 1
+    assert digest(early) != unassigned
+
+
+def test_arms_that_differ_in_what_a_reward_captured_are_trained_apart(original):
+    def rewarded(value):
+        def change(config):
+            config.stages.rl.reward = holding(value)
+
+        return places(change=change)
+
+    one, again, other = rewarded(0.1), rewarded(0.1), rewarded(0.9)
+    assert one == again
+    assert {key[1] for key in one if one[key] != other[key]} == RL_ON
+
+
+def test_a_reward_that_cannot_be_told_is_one_clear_line():
+    def change(config):
+        config.stages.rl.reward = holding(object())
+
+    with pytest.raises(ConfigError, match=r"^reward\.value: <object object .*cannot stand in a conf"):
+        places(change=change)
 
 
 def test_digests_tell_values_apart():

@@ -117,12 +117,14 @@ def test_a_claim_ends_with_its_process(workdir):
 
 def test_study_json_is_written_by_who_is_alone_and_is_the_same_for_all(workdir):
     saved = []
-    record = {"study": "tiny", "config": {"seeds": 2, "k": (1, 2)}, "arms": ["a"]}
+    asked = {"questions": {}, "contrasts": [], "seeds": [0], "bootstrap": {}, "verdict_rules": ""}
+    record = {"study": "tiny", "config": {"seeds": 2, "k": (1, 2)}, "arms": ["a"], **asked}
     path = workdir.path / "study.json"
     with workdir.open(record, saved.append), workdir.open(record, saved.append):
         assert saved == [workdir.path]
-        assert json.loads(path.read_text()) == {**record, "config": {"seeds": 2, "k": [1, 2]}}
-        other = {"study": "tiny", "config": {"seeds": 3, "k": (1, 2)}, "git": "c0ffee"}
+        written = {**record, "config": {"seeds": 2, "k": [1, 2]}, "named_first": asked}
+        assert json.loads(path.read_text()) == written
+        other = {"study": "tiny", "config": {"seeds": 3, "k": (1, 2)}, "git": "c0ffee", **asked}
         with (
             pytest.raises(WorkdirError, match=r"differs in config\.seeds, arms, git$"),
             workdir.open(other, saved.append),
@@ -131,6 +133,23 @@ def test_study_json_is_written_by_who_is_alone_and_is_the_same_for_all(workdir):
     with workdir.open(other, saved.append):
         assert json.loads(path.read_text())["git"] == "c0ffee"
     assert len(saved) == 2
+
+
+def test_what_was_asked_first_is_kept_once_a_stage_has_begun(workdir):
+    record = {"contrasts": [], "seeds": [0], "bootstrap": {}, "verdict_rules": "rules"}
+
+    def ask(question):
+        with workdir.open({**record, "questions": {"Q1": question}}, lambda _: None):
+            written = json.loads((workdir.path / "study.json").read_text())
+        assert written["questions"]["Q1"] == question
+        return written["named_first"]["questions"]["Q1"]
+
+    assert ask("is it?") == "is it?"
+    assert ask("is it so?") == "is it so?", "nothing is known yet"
+    workdir.stage("a", "a").create()
+    workdir.stage("a", "a").write_info({"status": "running"})
+    assert ask("is it by 0.1?") == "is it so?"
+    assert ask("is it so?") == "is it so?"
 
 
 def test_a_file_system_without_locks_is_named(workdir, monkeypatch):

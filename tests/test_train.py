@@ -164,6 +164,15 @@ def test_schedules_at_known_steps(schedule, expected):
         assert float(rate(step)) == pytest.approx(value), step
 
 
+def test_a_decay_that_the_warm_up_delays_still_ends():
+    late = dataclasses.replace(
+        ADAMW, learning_rate=1.0, schedule="wsd", warmup_steps=6, decay_share=0.8
+    )
+    rate = make_schedule(late, 10)
+    for step, value in {5: 6 / 7, 6: 1, 8: 0.55, 9: 0.325, 10: 0.1}.items():
+        assert float(rate(step)) == pytest.approx(value), step
+
+
 def test_warm_up_longer_than_the_stage_still_ends_finite():
     rate = make_schedule(dataclasses.replace(ADAMW, warmup_steps=100), 5)
     assert all(np.isfinite(float(rate(step))) for step in range(7))

@@ -12,7 +12,8 @@ from bakein.rl import rewards
 from bakein.study import ask, base
 
 FILE = str(Path(__file__).resolve())
-SECONDS = ("seconds", "useful_seconds", "time")
+# What a clock said, and which machine and commit it was.
+CIRCUMSTANCES = ("seconds", "useful_seconds", "time", "made_by")
 ARMS, STAGES, SEEDS = ("standard", "baked_in"), ("pretrain", "sft", "rl"), (0, 1)
 
 
@@ -154,7 +155,7 @@ def stage_info(folder):
 
 def without_seconds(value):
     if isinstance(value, dict):
-        return {k: without_seconds(v) for k, v in value.items() if k not in SECONDS}
+        return {k: without_seconds(v) for k, v in value.items() if k not in CIRCUMSTANCES}
     return [without_seconds(v) for v in value] if isinstance(value, list) else value
 
 

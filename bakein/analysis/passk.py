@@ -5,6 +5,7 @@ right. The process-verified variant of a score is the same function on another c
 whose every step and answer are right.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -52,13 +53,21 @@ def pass_at_k(correct: ArrayLike, n: int, k: int) -> np.ndarray:
     return 1.0 - fail_by_count[counts]
 
 
-def chance_floor(guess: float, k: int) -> float:
-    """pass@k of a model that guesses right with probability `guess`: 1 − (1 − guess)^k."""
-    if not 0 <= guess <= 1:
-        raise ValueError(f"guess is {guess}; allowed: 0..1")
+def chance_floor(right: Sequence[str], k: int) -> float:
+    """pass@k of guessing: the mean over problems of 1 − (1 − g)^k.
+
+    Args:
+        right: the right answer of each problem. Guesses are as frequent as right answers are among
+            the other problems: g is their share that has the same.
+        k: guesses, at least 1.
+    """
     if k < 1:
         raise ValueError(f"k is {k}; allowed: at least 1")
-    return 1.0 - (1.0 - guess) ** k
+    if len(right) < 2:
+        return 0.0
+    counts = Counter(right)
+    guess_P = np.array([counts[answer] - 1 for answer in right]) / (len(right) - 1)
+    return float(np.mean(1 - (1 - guess_P) ** k))
 
 
 def maj_at_k(

@@ -43,7 +43,13 @@ def render_index(results: Mapping[str, Results]) -> str:
 def answers(results: Mapping[str, Results]) -> list[dict[str, Any]]:
     """Every question of every study, in the order Q1, Q2, ..., Q10, then by work directory."""
     rows = [
-        {"workdir": workdir, "name": name, "study": found["study"], **answer}
+        {
+            "workdir": workdir,
+            "name": name,
+            "study": found["study"],
+            "late": name in found["named_late"]["questions"],
+            **answer,
+        }
         for workdir, found in results.items()
         for name, answer in found["answers"].items()
     ]

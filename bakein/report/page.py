@@ -1,6 +1,7 @@
 """One self-contained HTML page from results, plots and the study's samples."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -9,8 +10,9 @@ from markupsafe import Markup
 from bakein.report import questions, text
 from bakein.report.breakdown import timetable, traces
 from bakein.report.environment import make_environment
+from bakein.report.hindsight import late_sentence
 from bakein.report.plots import Plot
-from bakein.report.records import Record, Study
+from bakein.report.records import Record, Stage, Study
 from bakein.report.sharing import sharing_sentence
 from bakein.report.svg import ARM_COLOURS, inline
 
@@ -49,7 +51,8 @@ def render(results: Results, study: Study, plots: Iterable[Plot]) -> str:
             curves=results["curves"],
             ledger=_ledger(results),
             samples=_samples(study, results),
-            rules=study.info["verdict_rules"],
+            rules=study.info["named_first"]["verdict_rules"],
+            late=late_sentence(results["named_late"]),
             config=json.dumps(study.info["config"], indent=1, ensure_ascii=False),
             provenance=_provenance(study, results),
             timetable=timetable(results["time"]),
@@ -180,6 +183,22 @@ def _goodput(stages: Iterable[dict]) -> list[tuple[str, str]]:
     return [("Goodput", f"{share:.0%} {what}{lost}")]
 
 
+def _makers(stages: Iterable[Stage]) -> list[tuple[str, str]]:
+    """What trained and evaluated the stages; with how many of them, where that is not all."""
+    makers = [entry for stage in stages for entry in stage.info["made_by"]]
+    told = {
+        "Device": [entry["device"] for entry in makers],
+        "Versions": [", ".join(f"{k} {v}" for k, v in e["versions"].items()) for e in makers],
+        "Git commit": [entry["git"] or "none" for entry in makers],
+    }
+    rows = []
+    for title, values in told.items():
+        counts = Counter(values)
+        parts = [f"{value} ({text.plural(n, 'session')})" for value, n in counts.items()]
+        rows.append((title, "; ".join(parts if len(counts) > 1 else counts)))
+    return rows
+
+
 def _provenance(study: Study, results: Results) -> list[tuple[str, str]]:
     info = study.info
     finished = {
@@ -188,9 +207,7 @@ def _provenance(study: Study, results: Results) -> list[tuple[str, str]]:
         if study.evaluation(node.id) is not None
     }
     return [
-        ("Device", info["device"]),
-        ("Versions", ", ".join(f"{name} {info['versions'][name]}" for name in info["versions"])),
-        ("Git commit", info["git"] or "none"),
+        *_makers(study.stages.values()),
         ("Seeds", ", ".join(map(str, info["seeds"]))),
         (
             "Training time",

@@ -39,7 +39,8 @@ Inside the grey band (±{epsilon:g}) the arms count as equivalent."""
 RL = """Accuracy on held-out problems while RL runs. Thick: mean over seeds with its {level} band;
 thin: each seed."""
 PASS_AT_K = """Chance that at least one of k samples is right (unbiased estimate), with {level}
-bands. RL that only sharpens lifts the left end; RL that finds new solutions lifts the right. Of
+bands. The thin grey line is what guesses get that are as frequent as the right answers of the other
+problems. RL that only sharpens lifts the left end; RL that finds new solutions lifts the right. Of
 many stages the first, those that questions ask about, and the last."""
 LEVELS = """Mean over seeds at each level of the frozen evaluation; of many stages the first, those
 that questions ask about, and the last."""
@@ -207,6 +208,7 @@ def _pass_at_k(results: Results) -> Plot | None:
         for curve in (c for c in curves if c["arm"] == arm):
             _band(axes, curve, colour, alpha=0.08)
             axes.plot(curve["x"], curve["y"], color=colour, linestyle=styles[curve["stage"]])
+        axes.plot(results["k"], results["chance"], color=MUTED, linewidth=0.8)
         axes.set_title(short(arm, 14), color=colour, loc="left", fontweight="bold")
         axes.set_xscale("log", base=2)
         ticks = results["k"][:: max(1, (len(results["k"]) - 1) // 3)]

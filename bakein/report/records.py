@@ -21,9 +21,6 @@ class RecordError(ValueError):
 STUDY_KEYS = (
     "study",
     "config",
-    "versions",
-    "git",
-    "device",
     "seeds",
     "arms",
     "stages",
@@ -35,8 +32,11 @@ STUDY_KEYS = (
     "verdict_rules",
     "bootstrap",
     "k",
+    "named_first",
 )
-STAGE_KEYS = ("id", "kind", "stage", "seed", "parents", "status")
+STAGE_KEYS = ("id", "kind", "stage", "seed", "parents", "status", "made_by")
+NAMED_FIRST = ("questions", "contrasts", "seeds", "bootstrap", "verdict_rules")
+MADE_BY = ("versions", "git", "device")
 _LONGEST = 1e12  # seconds of a part, so that no sum of them is infinite
 COUNTS = ("correct", "verified", "format", "truncated")  # of one problem: 0 .. n
 
@@ -122,6 +122,7 @@ def read_study(workdir: Path) -> Study:
     path = workdir / "study.json"
     info = _read_object(path)
     _require(info, STUDY_KEYS, str(path))
+    _require(info["named_first"], NAMED_FIRST, f"{path}: named_first")
     nodes = []
     for index, entry in enumerate(info["nodes"]):
         _require(entry, tuple(Node.__annotations__), f"{path}: nodes[{index}]")
@@ -141,6 +142,8 @@ def _read_stage(folder: Path) -> Stage:
     path = folder / "stage.json"
     info = _read_object(path)
     _require(info, STAGE_KEYS, str(path))
+    for entry in info["made_by"]:
+        _require(entry, MADE_BY, f"{path}: made_by")
     _check_time(info, str(path))
     finished = info["status"] == "finished"
     checks = {"eval": _check_evaluation, "probe": _check_probe}

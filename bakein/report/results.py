@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bakein.analysis import bootstrap, matching, verdicts
+from bakein.analysis import bootstrap, matching, passk, verdicts
 from bakein.report import questions
 from bakein.report.breakdown import breakdown
 from bakein.report.curves import (
@@ -16,6 +16,7 @@ from bakein.report.curves import (
     rl_split,
 )
 from bakein.report.evidence import Evidence
+from bakein.report.hindsight import named_late
 from bakein.report.judges.comparison import judge_contrasts
 from bakein.report.metrics import metric_range, metric_scores
 from bakein.report.records import Study
@@ -64,6 +65,7 @@ def assemble(study: Study) -> Results:
             "seeds": info["seeds"],
             "control": control,
             "k": ks,
+            "chance": [passk.chance_floor(some.answer_P, k) for k in ks] if some else [],
             "bootstrap": settings,
             "evaluation": {
                 "problems": some.levels_P.size if some else 0,
@@ -87,7 +89,8 @@ def assemble(study: Study) -> Results:
                 if study.evaluation(node.id) is None
             ],
             "torn": study.torn,
-            "rules_changed": info["verdict_rules"] != verdicts.RULES,
+            "rules_changed": info["named_first"]["verdict_rules"] != verdicts.RULES,
+            "named_late": named_late(info),
         }
     )
 

@@ -4,6 +4,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from bakein.report.hindsight import late_sentence
 from bakein.report.sharing import sharing_sentence
 from bakein.report.text import level, number, plural, visible
 
@@ -26,6 +27,8 @@ def terminal_summary(results: Results, page: Path) -> str:
         lines += _wrap(f"{name}  {answer['verdict'].upper()}: {answer['sentence']}")
     if results["answers"]:
         lines.append("")
+    if late := late_sentence(results["named_late"]):
+        lines += [*_wrap(late), ""]
     lines += _wrap(sharing_sentence(results["sharing"]))
     if results["missing"]:
         lines += _wrap(f"Unfinished: {len(results['missing'])} stages are missing.")

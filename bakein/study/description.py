@@ -39,13 +39,7 @@ def describe_study(
     return {
         "study": study.name,
         "config": config,
-        "versions": {
-            "python": platform.python_version(),
-            "bakein": bakein.__version__,
-            **{name: metadata.version(name) for name in _VERSIONS},
-        },
-        "git": _git_commit(),
-        "device": device,
+        **provenance(device),
         "seeds": list(study.members),
         "arms": list(study.arms),
         "stages": list(study.stages),
@@ -81,6 +75,19 @@ def describe_study(
         "bootstrap": plain_fields(study.bootstrap),
         "verdict_rules": rules,
         "published": published,
+    }
+
+
+def provenance(device: str) -> dict[str, Any]:
+    """Versions, commit and device of what computes here."""
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            "bakein": bakein.__version__,
+            **{name: metadata.version(name) for name in _VERSIONS},
+        },
+        "git": _git_commit(),
+        "device": device,
     }
 
 

@@ -9,6 +9,7 @@ from bakein import processes
 from bakein.model import count_params
 from bakein.processes import Preempted
 from bakein.study.dag import Node
+from bakein.study.description import device_name, provenance
 from bakein.study.digest import plain
 from bakein.study.errors import Stopped
 from bakein.study.evaluation import run_evaluation, run_probe
@@ -66,7 +67,9 @@ def run_node(node: Node, shop: Shop, progress: Callable[[float], None]) -> None:
     """
     folder = shop.folder(node.id)
     folder.create()
-    spent = folder.info().get("time", {})
+    before = folder.info()
+    spent, made_by = before.get("time", {}), before.get("made_by", [])
+    here = provenance(device_name())
     killed = spent.get("killed", 0.0) + folder.unsaid_seconds()
     watch = Stopwatch(time.monotonic, {**spent, "killed": killed} if killed else spent)
     begun = {
@@ -78,6 +81,7 @@ def run_node(node: Node, shop: Shop, progress: Callable[[float], None]) -> None:
         "config": plain(node.config),
         "fingerprint": node.fingerprint,
         "params": count_params(shop.decoder.config),
+        "made_by": made_by if here in made_by else [*made_by, here],
     }
 
     def write(status: str, **more: Any) -> None:

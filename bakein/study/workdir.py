@@ -23,6 +23,9 @@ from bakein.study.files import json_lines, read_json, write_json, write_text
 from bakein.study.locks import lock_file, locked, take
 from bakein.study.records import NoRecords, Records
 
+# What study.json keeps as it was when the first stage was begun.
+NAMED_FIRST = ("questions", "contrasts", "seeds", "bootstrap", "verdict_rules")
+
 
 class StageDir:
     """One stage's folder.
@@ -188,10 +191,12 @@ class Workdir:
         with lock_file(self.path / ".lock") as lock:
             if take(lock, fcntl.LOCK_EX, wait=False):  # nobody else is at work
                 save(self.path)
-                write_json(path, record)
+                write_json(path, {**record, "named_first": self._named_first(record)})
             # Not atomic: another may have come first, and is done writing when this has its turn.
             take(lock, fcntl.LOCK_SH, wait=True)
-            differing = _differences(read_json(path), json.loads(json.dumps(record)))
+            written = read_json(path)
+            del written["named_first"]
+            differing = _differences(written, json.loads(json.dumps(record)))
             if differing:
                 more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
                 raise WorkdirError(
@@ -199,6 +204,16 @@ class Workdir:
                     f"differs in {', '.join(differing[:3])}{more}"
                 )
             yield
+
+    def _named_first(self, record: dict[str, Any]) -> dict[str, Any]:
+        """What was asked, by which rules, when the first stage was begun.
+
+        Results cannot change that: what is asked later is seen to be asked later.
+        """
+        path = self.path / "study.json"
+        if path.exists() and any((self.path / "stages").glob("*/stage.json")):
+            return read_json(path)["named_first"]
+        return {key: record[key] for key in NAMED_FIRST}
 
 
 def _differences(left: Any, right: Any, path: str = "") -> list[str]:

@@ -57,7 +57,7 @@ def judge_gains(question: Row, evidence: Evidence) -> Row:
                 "mean_after": float(score[after].mean()),
                 "gain": gain.estimate,
                 "ci": limits(found[-1]),
-                "mde": gain.mde,
+                "mde": found[-1].mde,
                 "verdict": str(verdicts.comparison(found[-1], question["epsilon"])),
                 **{key: parts[key] for key in ("k", "gain_k", "gain_k_ci", "expansion")},
                 "contraction": parts["contraction"],

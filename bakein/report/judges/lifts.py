@@ -4,10 +4,15 @@ All parts of a question are judged at once: each by the interval of Bonferroni's
 chance of any false claim among them is at most 1 − level. The first one's verdict is the answer.
 """
 
-from bakein.analysis import lifts, verdicts
+from dataclasses import replace
+
+from bakein.analysis import bootstrap, lifts, verdicts
+from bakein.analysis.bootstrap import Interval
+from bakein.analysis.lifts import Lift
 from bakein.report.evidence import Evidence, Row, limits, places_of, unmeasured
 from bakein.report.exhibits import Table
 from bakein.report.judges import sentences
+from bakein.report.metrics import metric_range
 from bakein.report.text import interval, level, number, signed
 
 # Why a verdict was reached: the rules of analysis.verdicts, one line each.
@@ -56,7 +61,9 @@ def judge_lifts(question: Row, evidence: Evidence) -> Row:
     found = lifts.lifts(parts, parts_ASP, whole_SP, zero_SP, *draws)
     judge = _VERDICTS[question["kind"]]
     gains = found.reference.low > 0  # of a whole that is a loss, a share means nothing
-    for lift, part_SP in zip(found.lifts, parts_ASP, strict=True):
+    least, most = metric_range(question["metric"])
+    shares = [_bounded(lift, found.reference, zero_SP.size, most - least) for lift in found.lifts]
+    for lift, part_SP in zip(shares, parts_ASP, strict=True):
         ratio = lift.ratio if gains else None
         row["lifts"].append(
             {
@@ -69,7 +76,7 @@ def judge_lifts(question: Row, evidence: Evidence) -> Row:
                 "verdict": str(judge(found.reference, ratio, question["epsilon"])),
             }
         )
-    first, lift = row["lifts"][0], found.lifts[0]
+    first, lift = row["lifts"][0], shares[0]
     return {
         **row,
         "verdict": first["verdict"],
@@ -85,6 +92,15 @@ def judge_lifts(question: Row, evidence: Evidence) -> Row:
         "rule": rules[first["verdict"]],
         "sentence": sentences.lift(row, first["verdict"], lift, found.reference),
     }
+
+
+def _bounded(lift: Lift, whole: Interval, cells: int, span: float) -> Lift:
+    """The lift with intervals that have a width where all differences are equal, as 0 and 0 are."""
+    gain = bootstrap.bounded(lift.gain, cells, -span, span)
+    if lift.ratio is None or lift.gain.low < lift.gain.high:
+        return replace(lift, gain=gain)
+    low, high = gain.low / whole.estimate, gain.high / whole.estimate
+    return Lift(lift.arm, gain, replace(lift.ratio, low=min(low, high), high=max(low, high)))
 
 
 def lift_tables(answer: Row) -> list[Table]:

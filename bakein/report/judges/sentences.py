@@ -50,7 +50,8 @@ def comparison(row: dict[str, Any], verdict: str, effect: Interval, means: Seque
             f"After {row['stage']}, {treated} has {word} {metric} than {control}: {levels}, a "
             f"difference of {measured} over {plural(effect.seeds, 'paired seed')}."
         )
-    if verdict in ("equivalent", "underpowered") and max(means) < row["epsilon"]:
+    solves = metric in ("accuracy", "verified", "greedy", "rl_area") or metric.startswith("pass@")
+    if verdict in ("equivalent", "underpowered") and solves and max(means) < row["epsilon"]:
         return (
             f"After {row['stage']}, {treated} and {control} both have {metric} close to 0 "
             f"({levels}): this evaluation is too hard for these models to show a difference "
