@@ -72,7 +72,9 @@ def make_mesh(
     """
     devices = list(jax.devices() if devices is None else devices)
     sizes = mesh_sizes(member, data, fsdp, tensor, len(devices))
-    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    # GPUs have a `slice_index` too, one for each host: no slices, and nothing to keep inside them.
+    tpus = devices[0].platform == "tpu"
+    slices = len({getattr(device, "slice_index", 0) for device in devices}) if tpus else 1
     if slices == 1:
         array = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
     else:

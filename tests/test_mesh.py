@@ -93,8 +93,8 @@ def test_hosts_of_gpus_are_no_slices():
     mesh = mesh_lib.make_mesh(data=1, fsdp=-1, tensor=1, devices=devices)
     assert dict(mesh.shape) == {"member": 1, "data": 1, "fsdp": 8, "tensor": 1}
     assert list(mesh.devices.flat) == devices
+    tpus = [FakeDevice(i, "tpu") for i in range(8)]
     with pytest.raises(ValueError, match="data=1: it must be a multiple of 2, the slices of TPUs"):
-        tpus = [FakeDevice(i, "tpu") for i in range(8)]
         mesh_lib.make_mesh(data=1, fsdp=-1, tensor=1, devices=tpus)
 
 

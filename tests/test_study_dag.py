@@ -228,6 +228,13 @@ def holding(value):
     return lambda group: [value for _ in group.texts]
 
 
+def with_keyword(value):
+    def reward(group, *, value=value):
+        return [value for _ in group.texts]
+
+    return reward
+
+
 @pytest.mark.parametrize(
     ("value", "path"),
     [
@@ -237,7 +244,7 @@ def holding(value):
         (Called(0.5).__call__, "a"),
         (holding(np.zeros(3)), "a.value"),
         (functools.partial(len, object()), "a"),
-        (lambda group, table=object(): table, "a.table"),
+        (with_keyword(b"0.5"), "a.value"),
     ],
 )
 def test_plain_refuses_what_has_no_text(value, path):
@@ -297,13 +304,6 @@ class Scorer:
         return self.score(group)
 
 
-def with_keyword(value):
-    def reward(group, *, value=value):
-        return [value for _ in group.texts]
-
-    return reward
-
-
 MAKERS = {
     "a closure": holding,
     "a default argument": lambda value: lambda group, value=value: [value] * len(group.texts),
@@ -315,6 +315,7 @@ MAKERS = {
     "a decorator's argument": lambda value: scaled(value)(rewards.exact),
     "a decorated closure": lambda value: negated(holding(value)),
     "a cached decorated closure": lambda value: functools.cache(negated(holding(value))),
+    "a cached decorator's argument": lambda value: functools.cache(scaled(value)(rewards.exact)),
     "a method": lambda value: Scorer(value).score,
     "a cached method": lambda value: Scorer(value).kept,
     "a method made in C": lambda value: {"value": value}.get,
@@ -380,7 +381,9 @@ def test_a_reward_that_cannot_be_told_is_one_clear_line():
     def change(config):
         config.stages.rl.reward = holding(object())
 
-    with pytest.raises(ConfigError, match=r"^reward\.value: <object object .*cannot stand in a conf"):
+    with pytest.raises(
+        ConfigError, match=r"^reward\.value: <object object .*cannot stand in a conf"
+    ):
         places(change=change)
 
 

@@ -26,9 +26,11 @@ def check_platform(config: ModelConfig, platform: str) -> None:
     """Raises `ValueError` where `platform` ("cpu", "gpu", "tpu") does not have the kernel."""
     needed = _PLATFORMS.get(config.attention, platform)
     if platform != needed:
+        here = [kernel for kernel, place in _PLATFORMS.items() if place == platform]
+        allowed = " or ".join(map(repr, ["reference", *here]))
         raise ValueError(
             f"model.attention is {config.attention!r}, a kernel for the {needed}; on the "
-            f"{platform} it must be 'reference'"
+            f"{platform} it must be {allowed}"
         )
 
 

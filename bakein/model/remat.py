@@ -5,7 +5,9 @@ By falling memory and rising work: none, dots, dots_no_batch, attention, full.
 
 import jax
 
-# A kernel's outputs, under this name: with them kept, its backward pass does not run it again.
+# A kernel's outputs, under this name: with them kept, its backward pass does not run it again. Only
+# splash gives them the name. cuDNN's do not have it, so under every policy but "none" its backward
+# pass runs it again.
 ATTENTION = "attention"
 
 _kept = jax.checkpoint_policies
@@ -18,6 +20,6 @@ POLICIES = {
     "dots_no_batch": _kept.save_from_both_policies(
         _kept.dots_with_no_batch_dims_saveable, _attention
     ),
-    "attention": _attention,  # of the reference, which is no kernel, nothing: as "full"
+    "attention": _attention,  # of the reference, which is no kernel, and of cuDNN's: as "full"
     "full": _kept.nothing_saveable,
 }

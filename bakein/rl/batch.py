@@ -15,7 +15,8 @@ def learner_batch(
     """Joins prompts and completions into rows for the learner; pure, for use under `jit`, `vmap`.
 
     Each row is its prompt, its completion and then padding, without a gap, so positions simply
-    count. The mask is 1 where the target is a completion token (its stop token included).
+    count. The mask is the rollout's: 1 where the target is a token that the completion's row chose
+    (its stop token included), 0 where it was forced.
 
     Args:
         tokens_BP: int32 prompts, padded on the right, as the sampler saw them.
@@ -41,8 +42,10 @@ def learner_batch(
         return jnp.take_along_axis(joined, source_BL, axis=1)
 
     text_BL = jnp.where(column_L < end_B1, gather(tokens_BP, rollout.tokens_BT), 0)
-    logprobs_BL = gather(jnp.zeros(tokens_BP.shape, jnp.float32), rollout.policy_logprobs_BT)
-    learns_BL = (column_L >= prompt_B1) & (column_L < end_B1)
+    zeros_BP = jnp.zeros(tokens_BP.shape, jnp.float32)
+    logprobs_BL = gather(zeros_BP, rollout.policy_logprobs_BT)
+    mask_BL = gather(zeros_BP, rollout.mask_BT)
+    written_BL = (column_L >= prompt_B1) & (column_L < end_B1)
     column_L = column_L[:-1]
     # The last token of a row is a target only: nothing is predicted from it.
     fed_BL = column_L < end_B1 - 1
@@ -51,7 +54,7 @@ def learner_batch(
         "targets": text_BL[:, 1:],
         "segments": fed_BL.astype(jnp.int32),
         "positions": jnp.where(fed_BL, column_L, 0),
-        "mask": learns_BL[:, 1:].astype(jnp.float32),
-        "sampler_logprobs": jnp.where(learns_BL, logprobs_BL, 0.0)[:, 1:],
+        "mask": jnp.where(written_BL, mask_BL, 0.0)[:, 1:],
+        "sampler_logprobs": jnp.where(written_BL, logprobs_BL, 0.0)[:, 1:],
         "advantages": jnp.asarray(advantages_B, jnp.float32),
     }

@@ -149,7 +149,7 @@ def optimizer(**keys: Any) -> ConfigDict:
             "learning_rate": 3e-3,
             "schedule": "cosine",  # "cosine", "wsd" or "constant", after the warm-up
             "warmup_steps": 50,
-            "final_share": 0.1,  # last learning rate over the peak
+            "final_share": 0.1,  # learning rate over the peak, one update past the last
             "decay_share": 0.2,  # "wsd": share of the steps that decay
             "b1": 0.9,
             "b2": 0.98,

@@ -30,8 +30,10 @@ class OptimizerConfig:
         schedule: "cosine" (warm-up, cosine to `final_share`), "wsd" (warm-up, stable, linear
             decay over the last `decay_share` of the steps) or "constant" (warm-up, constant).
         warmup_steps: linear from 0 to the peak.
-        final_share: last learning rate as a share of the peak.
-        decay_share: share of the steps that "wsd" spends decaying.
+        final_share: where the decay ends, as a share of the peak. It ends one update past the
+            last: update `steps` would have this rate, and `steps` - 1 is one short of it.
+        decay_share: share of the steps that "wsd" spends decaying; less where the warm-up, which
+            goes first, leaves less.
         b1: decay of the first moment; Muon's momentum.
         b2: decay of the second moment.
         eps: added to the root of the second moment.
@@ -93,11 +95,9 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     if config.schedule == "cosine":
         falling = optax.cosine_decay_schedule(peak, max(1, steps - warmup), config.final_share)
         return optax.join_schedules([rising, falling], [warmup])
-    decay = max(1, round(config.decay_share * steps))
-    falling = optax.linear_schedule(peak, peak * config.final_share, decay)
-    return optax.join_schedules(
-        [rising, optax.constant_schedule(peak), falling], [warmup, max(warmup, steps - decay)]
-    )
+    begin = max(warmup, steps - max(1, round(config.decay_share * steps)))
+    falling = optax.linear_schedule(peak, peak * config.final_share, max(1, steps - begin))
+    return optax.join_schedules([rising, optax.constant_schedule(peak), falling], [warmup, begin])
 
 
 def is_matrix(params):
