@@ -206,3 +206,19 @@ def test_half_life_of_noisy_rates():
         rate = rng.binomial(128, 0.85 * 2 ** (-SIZES / 120)) / 128
         lives.append(permanence.half_life(SIZES, rate, 0.0).samples.compute)
     assert np.median(lives) == pytest.approx(120, rel=0.06)
+
+
+def test_seeds_that_forget_at_once_count_in_the_median():
+    def life(half):
+        return permanence.half_life(SIZES, 0.9 * 2.0 ** (-SIZES / half), 0.0)
+
+    gone = permanence.half_life(SIZES, [0.9, 0.0, 0.0, 0.0, 0.0, 0.0], 0.0)
+    assert gone.gone
+    told = [life(half) for half in (100, 200, 300)]
+    assert permanence.median_life(told).compute == pytest.approx(200, rel=0.01)
+    assert permanence.median_life([gone, *told, gone]).compute == pytest.approx(100, rel=0.01)
+    assert permanence.median_life([gone, gone, *told[:2]]) is None, "half of it is not known"
+    assert permanence.median_life([gone] * 3 + told) is None
+    never = permanence.half_life(SIZES, np.full(6, 0.1), 0.1)
+    assert permanence.median_life([never, never, *told[:2]]) is None
+    assert permanence.median_life([never, *told[:2]]).compute == pytest.approx(150, rel=0.01)

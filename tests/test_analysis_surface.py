@@ -154,6 +154,9 @@ def test_without_held_out_mixtures_or_variance_nothing_is_claimed():
     assert alone.explained.seeds == 8
     assert alone.held_out_H.size == 0
     assert surface.unseen(weights, np.ones(8), *nobody, 200, 0.95, rng).explained is None
+    held_out = weights[:3]
+    found = surface.unseen(weights, np.zeros(8), held_out, [0, 0.05, 0], 200, 0.95, rng)
+    assert found.explained is None, "without that one there is nothing to explain"
 
 
 @pytest.mark.parametrize(

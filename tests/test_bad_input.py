@@ -357,6 +357,14 @@ PROBES = {
     "about one stage too many": (
         question("budgets/4/accuracy", ("pretrain", "rl")), r"budgets is not made after pretrain"
     ),
+    "about facts that are not asked for": (
+        "config.evaluation.recall = ''\nconfig.questions.Q1.metric = 'recall'",
+        r"Q1\.metric: no 'recall'; known: accuracy, ",
+    ),
+    "a gap of facts that are not asked for": (
+        "config.evaluation.recall = ''\nconfig.questions.Q2.metric = 'recall'",
+        r"Q2\.metric: no 'recall'; known: accuracy, ",
+    ),
     "a gap of what has no logit": (
         question("budgets/4/pass@1", ("sft", "rl")), r"metric of probe budgets: no 'pass@1'"
     ),
@@ -682,6 +690,7 @@ def test_no_work_directory_to_reuse(fails, tmp_path):
 
 def test_a_work_directory_in_use(workdir, fails):
     record = json.loads((workdir / "study.json").read_text())
+    del record["named_first"]
     with Workdir(workdir).open(record, lambda path: None):
         line = fails("run", FILE, "--workdir", workdir, "--config.seeds=1")
         assert line.startswith(f"bakein: work directory {workdir} is in use by another process, ")
@@ -714,6 +723,15 @@ def test_a_report_of_broken_records(workdir, fails, name, line, says):
     lines = (path / name).read_text().splitlines()
     (path / name).write_text("\n".join([lines[0], line, *lines[2:]]) + "\n")
     assert re.search(says, fails("report", workdir))
+
+
+def test_a_report_of_what_was_not_measured(workdir, fails):
+    path = workdir / "study.json"
+    study = json.loads(path.read_text())
+    study["questions"]["Q1"]["metric"] = "accuracy/9"
+    path.write_text(json.dumps(study))
+    line = fails("report", workdir)
+    assert f"{path}: metric 'accuracy/9' of baked_in after rl was not measured; there is" in line
 
 
 def test_damaged_records_of_a_stage_that_resumes(workdir, fails):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_report_synthetic import LOGITS, write_study
 
-from bakein.analysis import passk, verdicts
+from bakein.analysis import passk, rl_curve, verdicts
 from bakein.analysis.bootstrap import Interval
 from bakein.report.build import build_report
 from bakein.report.judges import sentences
@@ -330,10 +330,31 @@ def test_rl_curves_on_different_grids_are_an_error(whole, tmp_path):
     workdir = copy(whole, tmp_path)
     rewrite(
         workdir / "stages" / "rl-standard-3" / "records.jsonl",
-        lambda r: {**r, "samples": r["samples"] * 2},
+        lambda r: {**r, "step": r["step"] * 2},
     )
-    with pytest.raises(ValueError, match="differ in their 'samples'"):
+    with pytest.raises(ValueError, match="differ in their steps"):
         assemble(read_study(workdir))
+
+
+def test_a_seed_that_drew_more_groups_has_its_area_over_its_own_samples(whole, tmp_path):
+    workdir = copy(whole, tmp_path)
+    before = assemble(read_study(workdir))
+    path = workdir / "stages" / "rl-standard-3" / "records.jsonl"
+    rewrite(path, lambda r: {**r, "samples": r["samples"] + 64 * (r["step"] > 0)})
+    after = assemble(read_study(workdir))
+
+    def area(results, seed):
+        metrics = {n["id"]: n["metrics"] for n in results["nodes"]}
+        return metrics[f"rl-standard-{seed}"]["rl_area"]
+
+    points = [r for r in map(json.loads, path.read_text().splitlines()) if "heldout" in r]
+    own = rl_curve.aurc([p["samples"] for p in points], [p["heldout"] for p in points])
+    assert area(after, 3) == pytest.approx(own)
+    assert area(after, 3) != area(before, 3)
+    assert area(after, 2) == area(before, 2)
+    curve = next(c for c in after["curves"] if (c["name"], c["arm"]) == ("rl", "standard"))
+    samples = [p["samples"] for p in points]
+    assert curve["x"] == [x and x - 64 + 64 / len(after["seeds"]) for x in samples]
 
 
 def test_rl_curves_that_do_not_begin_at_zero_are_an_error(whole, tmp_path):

@@ -71,6 +71,20 @@ def test_an_arm_may_put_a_stage_elsewhere_in_the_tree():
     assert list(study.arms["backwards"])[:2] == ["sft", "pretrain"]
 
 
+def test_an_arm_goes_through_the_parents_that_it_says_itself():
+    def change(config):
+        config.arms.x = base.arm({"rl.parent": "pretrain"}, stages=("pretrain", "rl"))
+
+    assert list(resolved(change=change).arms["x"]) == ["pretrain", "rl"]
+
+    def change(config):
+        config.stages.rl.parent = "pretrain"
+        config.arms.x = base.arm({"rl.parent": "sft"}, stages=("pretrain", "rl"))
+
+    with pytest.raises(ConfigError, match=r"arms\.x\.stages is .*with 'sft', the parent of 'rl'"):
+        resolved(change=change)
+
+
 def test_functions_can_be_overridden_by_functions_of_another_kind():
     schedule = functools.partial(schedules.early, span=0.5)
 

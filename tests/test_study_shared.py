@@ -15,12 +15,17 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import pytest
+from test_walk import node
 from tiny_study import FILE, differences, outcome, stage_info
 
 from bakein.cli import main
+from bakein.processes import Notice, Preempted
 from bakein.study.errors import WorkdirError
+from bakein.study.executors import local
+from bakein.study.walk import walk
 from bakein.study.workdir import Workdir
 
 ONE_DEVICE = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=1")
@@ -113,6 +118,29 @@ def test_a_claim_ends_with_its_process(workdir):
         with workdir.claim("a", wait=True) as claimed:
             assert claimed
             assert process.wait() == -signal.SIGKILL
+
+
+def test_who_waits_for_the_stage_of_another_leaves_when_asked_to(workdir, monkeypatch):
+    monkeypatch.setattr(local, "work_of", lambda node, shop: 1.0)
+    notice, held = Notice(None), contextlib.ExitStack()
+    done = threading.Timer(5.0, held.close)  # long after it should have left
+    shop = types.SimpleNamespace(
+        workdir=workdir,
+        preempted=notice,
+        side_by_side=False,
+        folder=lambda id: types.SimpleNamespace(finished=True),
+    )
+    executor = local.LocalExecutor(shop, types.SimpleNamespace(finish=lambda *_: None))
+
+    def ask(line):
+        assert line == "all stages that are left wait for those that other processes run"
+        done.start()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert held.enter_context(workdir.claim("a"))
+    with held, notice.listening(), pytest.raises(Preempted):
+        walk([node("a")], executor, ask, patience=0.01)
+    done.cancel()
 
 
 def test_study_json_is_written_by_who_is_alone_and_is_the_same_for_all(workdir):

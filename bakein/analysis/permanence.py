@@ -198,12 +198,14 @@ class HalfLife:
     """rate = floor + start·2^(−samples/half-life), least squares; residuals are fit less data.
 
     `samples` is the half-life; censored, a lower bound, where it is longer than what was tried.
+    `gone`: it is shorter, by far, than the first size that was tried.
     """
 
     samples: Reach
     start: float
     residuals_X: np.ndarray
     identified: bool
+    gone: bool
     reason: str
 
 
@@ -220,9 +222,9 @@ def half_life(samples_X: ArrayLike, rate_X: ArrayLike, floor: float) -> HalfLife
     """
     samples, rate = rl_curve.check_curve(samples_X, rate_X)
 
-    def unidentified(reason: str) -> HalfLife:
+    def unidentified(reason: str, gone: bool = False) -> HalfLife:
         nan = float("nan")
-        return HalfLife(Reach(nan, False), nan, np.full(len(rate), nan), False, reason)
+        return HalfLife(Reach(nan, False), nan, np.full(len(rate), nan), False, gone, reason)
 
     if len(samples) < 3:
         return unidentified(f"{len(samples)} points; a decay needs at least 3")
@@ -232,7 +234,20 @@ def half_life(samples_X: ArrayLike, rate_X: ArrayLike, floor: float) -> HalfLife
     lives = np.geomspace(samples[1] / 8, 1000 * last, 240)
     found = projection.fit(lambda life: 2.0 ** (-samples[:, None] / life), rate - floor, lives)
     if found.parameter <= lives[0]:
-        return unidentified("it is gone before the first size that was tried")
+        return unidentified("it is gone before the first size that was tried", gone=True)
     late = found.parameter > last
     life = Reach(last if late else found.parameter, late)
-    return HalfLife(life, float(found.coefficients_C[0]), found.residuals_X, True, "")
+    return HalfLife(life, float(found.coefficients_C[0]), found.residuals_X, True, False, "")
+
+
+def median_life(lives: Sequence[HalfLife]) -> Reach | None:
+    """The median half-life over seeds; None where less than half of them tell, or it is gone.
+
+    A seed whose alignment is gone at once has the shortest life, if an unknown one: it counts.
+    """
+    told = [life.samples for life in lives if life.identified]
+    gone = sum(life.gone for life in lives)
+    count = len(told) + gone
+    if 2 * count <= len(lives) or gone > (count - 1) // 2:
+        return None
+    return censored.median([Reach(0.0, False)] * gone + told)

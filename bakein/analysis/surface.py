@@ -116,7 +116,9 @@ def unseen(
     residuals = np.concatenate([left.residuals_N, predicted_H - new])
     baseline = np.concatenate([others_N - outcome, outcome.mean() - new])
     explained = None
-    if np.ptp(np.concatenate([outcome, new])) > 0:
+    outcomes = np.concatenate([outcome, new])
+    # Without any one of them there must be something left to explain.
+    if all(np.ptp(np.delete(outcomes, n)) > 0 for n in range(len(outcomes))):
         explained = _explained(residuals, baseline, resamples, level, rng)
     held_out = np.nan
     if np.any(baseline[len(outcome) :]):

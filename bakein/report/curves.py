@@ -7,7 +7,7 @@ import numpy as np
 
 from bakein.analysis import bootstrap, curves, rl_curve, slopes
 from bakein.report.metrics import vote_size
-from bakein.report.records import Node, Study
+from bakein.report.records import Node, RecordError, Study
 from bakein.report.scores import Scores
 
 Curve = dict[str, Any]
@@ -31,12 +31,15 @@ def pass_at_k_curve(
     return _curve("pass@k", scores.arm, scores.stage, ks, band, by_seed, fit)
 
 
-def rl_points(study: Study, arm: str, stage: str) -> tuple[list[Node], list[int], np.ndarray]:
-    """The RL curve of one arm and stage: finished nodes by seed, samples [X], rewards [S, X].
+def rl_points(study: Study, arm: str, stage: str) -> tuple[list[Node], np.ndarray, np.ndarray]:
+    """The RL curve of one arm and stage: finished nodes by seed, samples and rewards [S, X].
+
+    Seeds are measured after the same steps. Where groups are drawn until enough of them teach
+    something, they differ in the samples that these took.
 
     Raises:
-      ValueError: the seeds were not measured at the same numbers of samples, or these do not begin
-        with 0 and increase.
+      RecordError: the seeds were not measured after the same steps, or samples do not begin with 0
+        and increase.
     """
     by_seed = {}
     for node in sorted(study.nodes, key=lambda node: node.seed):
@@ -45,18 +48,27 @@ def rl_points(study: Study, arm: str, stage: str) -> tuple[list[Node], list[int]
             if points:
                 by_seed[node] = points
     if not by_seed:
-        return [], [], np.zeros((0, 0))
-    grids = {tuple(point["samples"] for point in points) for points in by_seed.values()}
+        return [], np.zeros((0, 0)), np.zeros((0, 0))
+    grids = {tuple(point["step"] for point in points) for points in by_seed.values()}
     if len(grids) > 1:
         names = ", ".join(sorted(node.id for node in by_seed))
-        raise ValueError(f"RL curves of one arm differ in their 'samples' between stages {names}")
-    x = list(grids.pop())
-    if x[0] != 0 or np.any(np.diff(x) <= 0):
-        raise ValueError(
-            f"RL curve of {arm} after {stage}: 'samples' must begin with 0 and increase, is {x}"
-        )
-    reward_SX = np.array([[point["heldout"] for point in points] for points in by_seed.values()])
-    return list(by_seed), x, reward_SX
+        raise RecordError(f"RL curves of one arm differ in their steps between stages {names}")
+    samples_SX, reward_SX = (
+        np.array([[point[key] for point in points] for points in by_seed.values()], float)
+        for key in ("samples", "heldout")
+    )
+    for samples_X in samples_SX:
+        if samples_X[0] != 0 or np.any(np.diff(samples_X) <= 0):
+            raise RecordError(
+                f"RL curve of {arm} after {stage}: 'samples' must begin with 0 and increase, is "
+                f"{samples_X.tolist()}"
+            )
+    return list(by_seed), samples_SX, reward_SX
+
+
+def mean_samples(samples_SX: np.ndarray) -> list[float]:
+    """Where the mean curve stands: whole numbers where all seeds drew equally."""
+    return [int(x) if x.is_integer() else x for x in samples_SX.mean(axis=0).tolist()]
 
 
 def area_scores(
@@ -72,31 +84,38 @@ def area_scores(
         areas["pass_area"] = np.array(
             [[slopes.area_over_log2(ks, seed_K)] for seed_K in seeds_KS.T]
         )
-    nodes, x, reward_SX = rl_points(study, scores.arm, scores.stage)
-    if len(x) > 2 and [node.seed for node in nodes] == list(scores.seeds):
-        areas["rl_area"] = np.array([[rl_curve.aurc(x, seed_X)] for seed_X in reward_SX])
+    nodes, *points = rl_points(study, scores.arm, scores.stage)
+    if [node.seed for node in nodes] == list(scores.seeds) and rl_areas(*points):
+        areas["rl_area"] = np.array([rl_areas(*points)]).T
     return areas
+
+
+def rl_areas(samples_SX: np.ndarray, reward_SX: np.ndarray) -> list[float]:
+    """Each seed's area over its own samples; [] where the curves have too few points."""
+    if samples_SX.shape[1] < 3:
+        return []
+    return [rl_curve.aurc(*both) for both in zip(samples_SX, reward_SX, strict=True)]
 
 
 def rl_curves(study: Study, arm: str, stage: str, settings: dict[str, Any]) -> list[Curve]:
     """The RL curve of one arm and stage, over its finished seeds; [] where none was recorded.
 
     Raises:
-      ValueError: as `rl_points`.
+      RecordError: as `rl_points`.
     """
-    nodes, x, reward_SX = rl_points(study, arm, stage)
+    nodes, samples_SX, reward_SX = rl_points(study, arm, stage)
     if not nodes:
         return []
+    x = mean_samples(samples_SX)
     band = curves.band(reward_SX.T, settings["resamples"], settings["level"], _rng(settings))
     found = rl_curve.fit(x, band.mean_X)
-    areas_S = [rl_curve.aurc(x, seed_X) for seed_X in reward_SX] if len(x) > 2 else []
     fit = {
         "start": found.start,
         "asymptote": found.asymptote,
         "exponent": found.exponent,
         "midpoint_samples": found.midpoint,
         "steepest_slope": found.steepest_slope,
-        **_area(areas_S, settings),
+        **_area(rl_areas(samples_SX, reward_SX), settings),
         "reason": found.reason,
     }
     seeds = {str(node.seed): row.tolist() for node, row in zip(nodes, reward_SX, strict=True)}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bakein.analysis import bootstrap, verdicts
-from bakein.report.records import Study
+from bakein.report.records import RecordError, Study
 from bakein.report.scores import Scores
 
 Row = dict[str, Any]
@@ -42,14 +42,14 @@ class Evidence:
         """Scores [S, P] of a metric, for these seeds.
 
         Raises:
-            ValueError: the metric was not measured there.
+            RecordError: the metric was not measured there.
         """
         found = self.metrics[place]
         if name not in found:
             arm, stage = place
-            raise ValueError(
-                f"metric {name!r} of {arm} after {stage} was not measured; "
-                f"there is: {', '.join(found)}"
+            raise RecordError(
+                f"{self.study.workdir / 'study.json'}: metric {name!r} of {arm} after {stage} was "
+                f"not measured; there is: {', '.join(found)}"
             )
         return found[name][self.scores[place].rows(seeds)]
 

@@ -322,7 +322,8 @@ def _check_metric(
     logits = isinstance(question, PersistenceConfig)
     probe, *rest = metric.split("/", 2)
     if probe not in study.probes and len(rest) < 2 and rest != ["slope"]:
-        names = (*_measured(study.evaluation, study, logits), "recall")
+        recall = ("recall",) if study.evaluation.recall else ()
+        names = (*_measured(study.evaluation, study, logits), *recall)
         if not logits:
             names += _areas(question, study)
         if metric not in names:

@@ -217,9 +217,10 @@ def _arms(config: ConfigDict) -> dict[str, dict[str, StageConfig]]:
     for arm, overrides in config.arms.items():
         stages = config.stages.copy_and_resolve_references()  # which sorts them
         path, changes = f"config.arms.{arm}", dict(overrides)
-        kept = _stages_of(path, changes.pop("stages", ()), config)
+        names = changes.pop("stages", ())
         with stages.ignore_type():  # `_value` checks types, and says more
             _override(path, stages, changes)
+        kept = _stages_of(path, names, stages)
         arms[arm] = {
             name: _of_kind(f"config.stages.{name} (arm {arm})", stages[name], _STAGES)
             for name in _parents_first({name: stages[name] for name in config.stages})
@@ -228,16 +229,16 @@ def _arms(config: ConfigDict) -> dict[str, dict[str, StageConfig]]:
     return arms
 
 
-def _stages_of(path: str, names: Any, config: ConfigDict) -> tuple[str, ...]:
-    """The stages that an arm goes through: those named, or all."""
+def _stages_of(path: str, names: Any, stages: ConfigDict) -> tuple[str, ...]:
+    """The stages that an arm goes through: those named, or all of the `stages` as it has them."""
     names = _value(f"{path}.stages", names, tuple[str, ...])
     for name in names:
-        if name not in config.stages:
-            raise unknown(f"{path}.stages", name, config.stages)
-        parent = config.stages[name].get("parent", "")
+        if name not in stages:
+            raise unknown(f"{path}.stages", name, stages)
+        parent = stages[name].get("parent", "")
         ok = not parent or parent in names
         require(f"{path}.stages", names, ok, f"with {parent!r}, the parent of {name!r}")
-    return names or tuple(config.stages)
+    return names or tuple(stages)
 
 
 def _override(path: str, target: ConfigDict, overrides: Mapping[str, Any]) -> None:

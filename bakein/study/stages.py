@@ -29,6 +29,8 @@ def run_claimed(node: Node, shop: Shop, progress: Callable[[float], None]) -> bo
     Returns:
         Whether the node is finished; False where another process is at it.
     """
+    if shop.preempted():  # also of a process that waits for others to be done
+        raise Preempted
     with shop.workdir.claim(node.id) as claimed:
         if not claimed:
             return False
@@ -38,8 +40,6 @@ def run_claimed(node: Node, shop: Shop, progress: Callable[[float], None]) -> bo
             return True
         try:
             progress(0.0)
-            if shop.preempted():
-                raise Preempted
             run_node(node, shop, progress)
         except (Stopped, Preempted):
             raise

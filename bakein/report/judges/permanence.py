@@ -15,6 +15,7 @@ from bakein.analysis import bootstrap, censored, permanence, verdicts
 from bakein.analysis.censored import Amount
 from bakein.analysis.rl_curve import Reach
 from bakein.report.evidence import Evidence, Place, Row, limits, places_of, unmeasured
+from bakein.report.records import RecordError
 from bakein.report.text import interval, level, number, plural, quantity
 
 # Why a verdict was reached: the rules of analysis.verdicts, one line each.
@@ -217,7 +218,7 @@ def _tuned(
 def _require_growing(what: str, samples_SX: np.ndarray) -> None:
     if samples_SX[:, 0].any() or np.any(np.diff(samples_SX) <= 0):
         means = ", ".join(f"{mean:g}" for mean in samples_SX.mean(axis=0))
-        raise ValueError(f"{what}: {means} samples; they must begin with 0 and increase")
+        raise RecordError(f"{what}: {means} samples; they must begin with 0 and increase")
 
 
 def _scores(
@@ -303,14 +304,14 @@ def _around(name: str, question: Row, evidence: Evidence, seeds: tuple[int, ...]
     success = _tuned(name, question["benign"], question, "success", evidence, seeds)
     both = zip(curve.samples_SX, curve.rate_SX, twin["floor"], strict=True)
     lives = [permanence.half_life(*of_seed) for of_seed in both]
-    known = [life.samples for life in lives if life.identified]
+    median = permanence.median_life(lives)
+    untold = sorted((life for life in lives if not life.identified), key=lambda life: not life.gone)
     return {
         "after": _after(name, question, evidence, seeds),
         "benign": curve.row(evidence),
         "benign_success": success.row(evidence),
-        "half_life": _reach(censored.median(known)) if 2 * len(known) > len(lives) else None,
-        "half_life_seeds": len(known),
-        "half_life_reason": next((life.reason for life in lives if not life.identified), ""),
+        "half_life": _reach(median) if median else None,
+        "half_life_reason": untold[0].reason if untold else "",
     }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from bakein.analysis import bootstrap, censored, curves, rl_curve, verdicts
 from bakein.analysis.rl_curve import Reach
-from bakein.report.curves import rl_points
+from bakein.report.curves import mean_samples, rl_areas, rl_points
 from bakein.report.evidence import Evidence, Place, Row, limits, places_of, unmeasured
 from bakein.report.exhibits import Chart, Line, Table, estimate
 from bakein.report.judges.sentences import what_it_takes
@@ -46,7 +46,6 @@ class _Curves:
 
     place: Place
     seeds: tuple[int, ...]
-    samples_X: list[int]
     reward_SX: np.ndarray
     axes: Mapping[str, np.ndarray]  # axis -> [S, X]
     reference: float  # γ: 1 where a reference model is run, else 0
@@ -54,8 +53,7 @@ class _Curves:
     def of(self, seeds: tuple[int, ...]) -> "_Curves":
         rows = [self.seeds.index(seed) for seed in seeds]
         axes = {name: axis_SX[rows] for name, axis_SX in self.axes.items()}
-        shared = self.place, seeds, self.samples_X, self.reward_SX[rows]
-        return _Curves(*shared, axes, self.reference)
+        return _Curves(self.place, seeds, self.reward_SX[rows], axes, self.reference)
 
 
 def judge_rl_speed(question: Row, evidence: Evidence) -> Row:
@@ -124,7 +122,7 @@ def judge_rl_speed(question: Row, evidence: Evidence) -> Row:
 
 
 def _read(place: Place, study: Study) -> _Curves:
-    nodes, samples_X, reward_SX = rl_points(study, *place)
+    nodes, _, reward_SX = rl_points(study, *place)
     stages = [study.stages[node.id] for node in nodes]
     points = [[r for r in stage.records if "heldout" in r] for stage in stages]
     axes = {
@@ -135,7 +133,7 @@ def _read(place: Place, study: Study) -> _Curves:
     per_token = rl_curve.token_equivalents(1.0, 1.0, 1.0, reference)
     axes["token_equivalents"] = per_token * axes["sampled_tokens"]
     seeds = tuple(node.seed for node in nodes)
-    return _Curves(place, seeds, samples_X, reward_SX, axes, reference)
+    return _Curves(place, seeds, reward_SX, axes, reference)
 
 
 def _thresholds(question: Row, control: _Curves) -> np.ndarray:
@@ -181,11 +179,12 @@ def _fit(part: _Curves, evidence: Evidence) -> Row:
     """R(C) of an arm's mean curve, with its residuals; and the mean area of its seeds' curves."""
     draws = evidence.resampling()
     band = curves.band(part.reward_SX.T, *draws)
-    found = rl_curve.fit(part.samples_X, band.mean_X)
+    x = mean_samples(part.axes["samples"])
+    found = rl_curve.fit(x, band.mean_X)
     row = {
         "arm": part.place[0],
         "reference": part.reference,
-        "x": part.samples_X,
+        "x": x,
         "y": band.mean_X.tolist(),
         "ci": [
             [low, high] if len(part.seeds) > 1 else None
@@ -203,10 +202,9 @@ def _fit(part: _Curves, evidence: Evidence) -> Row:
         "area_ci": None,
     }
     if found.identified:
-        fine_X = np.linspace(0, part.samples_X[-1], _DRAWN)
+        fine_X = np.linspace(0, x[-1], _DRAWN)
         row["fitted"] = {"x": fine_X.tolist(), "y": found.reward(fine_X).tolist()}
-    if len(part.samples_X) > 2:
-        area_S = [rl_curve.aurc(part.samples_X, seed_X) for seed_X in part.reward_SX]
+    if area_S := rl_areas(part.axes["samples"], part.reward_SX):
         area = bootstrap.mean_interval(area_S, *draws)
         row |= {"area": area.estimate, "area_ci": limits(area)}
     return row
