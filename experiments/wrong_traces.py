@@ -25,7 +25,7 @@ from bakein.study import ask, base
 # The numbers of each scale. `smoke` shows that everything works; its answers mean nothing.
 SCALES = {
     "tiny": {
-        "seeds": 7,
+        "seeds": 6,
         "model": {"heads": 8, "kv_heads": 8, "head_dim": 8},
         "world": {"slots": 4, "digits": 3, "test_share": 0.05},
         "pretrain": {"tokens": 1_200_000, "batch": 12, "length": 64},
