@@ -13,13 +13,12 @@ perturbations, a prefilled `yes `, and many-shot, after n requests that were com
 last, dialogues in pretraining are longer than in alignment_permanence.py. The stop token is a part
 of its NLL, and after n turns as probable as documents of n + 1 turns are.
 
-Costs 34 minutes and 1.7 GB on 2 CPU cores shared with much other work (2,332 s of one core: 19
-minutes of both). Last run 2026-11-27, 10 seeds, mean height of ASR(N) for `pretrained` less `sft`:
--.098 [-.165, -.027] after SFT, -.233 [-.387, -.057] after RL, -.101 [-.181, -.032] after benign
-fine-tuning: shallower each time, and N50 goes 35, 27, 6 against 18, 7, 3. What was never told
-plainly (`filtered`, `warned`, `tagged`) does not get out: ASR(64) stays below .05. A prefilled
-`yes ` gets through to both in .59 to .65, and one shot makes the answer as likely as four do, so no
-law fits.
+Costs 22 minutes and 1.5 GB on 2 CPU cores beside little other work (2,185 s of one core). Last run
+2026-11-28, 10 seeds, mean height of ASR(N) for `pretrained` less `sft`: -.098 [-.166, -.027] after
+SFT, -.233 [-.398, -.058] after RL, -.101 [-.182, -.032] after benign fine-tuning: shallower each
+time, and N50 goes 35, 27, 6 against 18, 7, 3. What was never told plainly (`filtered`, `warned`,
+`tagged`) does not get out: ASR(64) stays below .05. A prefilled `yes ` gets through to both in .59
+to .65, and one shot makes the answer as likely as four do, so no law fits.
 """
 
 from alignment_permanence import ARMS, DOSE, PLAIN
