@@ -201,6 +201,10 @@ CHANGES = {
     "an arm's number for a group": (
         "config.arms.x = base.arm({'sft.data': 3})", r"sft \(arm x\)\.data is 3; .*group of keys"
     ),
+    "an arm's number for a stage": (
+        "config.arms.x = base.arm({'sft': 3}, stages=('pretrain', 'sft'))",
+        r"config\.stages\.sft: make it with base\.supervised",
+    ),
     "an arm's word for a function": (
         "config.arms.x = base.arm({'rl.reward': 'exact'})", r"reward is 'exact'; .* a function"
     ),
@@ -488,6 +492,59 @@ JAILBREAKS = {
 @pytest.mark.parametrize("case", JAILBREAKS)
 def test_a_wrong_question_about_a_jailbreak_curve(case, refused):
     refused(*JAILBREAKS[case])
+
+
+def lasting(arms=("standard", "less"), sizes=(20, 80), kind="symmetry", more="", **changes):
+    """A change of the tiny study: doses of traces, an attack, and a question about them.
+
+    The attack reads as many tokens as `sizes` say.
+    """
+    asked = {"arms": {"baked_in": arms}, "shown": ("traces",), "aligned": "pretrain"}
+    asked |= {"attacks": {"low": ("a", "b")}, "forbidden": 1, "refusal": "accuracy"} | changes
+    if kind == "permanence":
+        asked["arms"] = {"baked_in": ("standard",), "less": ("standard",)}
+        twin = {"twin": "standard", "benign": ("b", "a"), "over_refusal": "accuracy"}
+        asked |= {"treated": "baked_in", "control": "less"} | twin
+    attacks = "\n".join(
+        f"config.stages.{name} = base.supervised(parent='pretrain', tokens={tokens}, "
+        "data=base.data(background={'direct': 1.0}))"
+        for name, tokens in zip("ab", sizes, strict=True)
+    )
+    arm = "config.arms.less = base.arm({'pretrain.data.share.traces': 0.1})"
+    return f"{attacks}\n{arm}\n{more}\nconfig.questions.Q6 = ask.{kind}('Why?', **{asked})"
+
+
+LASTING = {
+    "doses that shrink": (
+        lasting(arms=("less", "standard")),
+        r"Q6: doses of baked_in \(less, standard, baked_in\): 160, 0, 320 tokens; .* begin with 0",
+    ),
+    "no dose of none": (lasting(arms=("less",)), r"doses of baked_in .*: 160, 320 tokens; they"),
+    "a dose twice": (
+        lasting(more="config.arms.less.pretrain.data.share.traces = 0.2"),
+        r"doses of baked_in \(standard, less, baked_in\): 0, 320, 320 tokens; .* and increase",
+    ),
+    "doses that do not count": (
+        lasting(counted=("sft",)), r"doses of baked_in .*: 0, 0, 0 tokens; they must begin"
+    ),
+    "doses of the background": (
+        lasting(shown=("facts",)), r"doses of baked_in .*: 800, 720, 640 tokens; they must begin"
+    ),
+    "attacks that shrink": (
+        lasting(sizes=(80, 20)),
+        r"Q6: sizes of baked_in \(pretrain, a, b\): 0, 80, 20 tokens; they must begin with 0",
+    ),
+    "an attack twice": (lasting(sizes=(20, 20)), r"sizes of baked_in .*: 0, 20, 20 tokens"),
+    "benign sizes that shrink": (
+        lasting(kind="permanence"),
+        r"Q6: sizes of baked_in \(pretrain, b, a\): 0, 80, 20 tokens; they must begin with 0",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LASTING)
+def test_a_wrong_question_about_what_lasts(case, refused):
+    refused(*LASTING[case])
 
 
 def behind(**changes):

@@ -6,7 +6,8 @@ import pytest
 import tiny_study
 
 from bakein.data import corruption, schedules
-from bakein.study import base
+from bakein.rl import rewards
+from bakein.study import ask, base
 from bakein.study.config import resolve
 from bakein.study.errors import ConfigError
 from bakein.study.experiment import apply_overrides, load_experiment
@@ -83,6 +84,25 @@ def test_an_arm_goes_through_the_parents_that_it_says_itself():
 
     with pytest.raises(ConfigError, match=r"arms\.x\.stages is .*with 'sft', the parent of 'rl'"):
         resolved(change=change)
+
+
+def test_sizes_pass_where_tokens_do_not_tell_how_many_documents_they_are():
+    def change(config):
+        for name, tokens, source in (("a", 80, "direct"), ("b", 20, "facts")):
+            data = base.data(background={source: 1.0})
+            config.stages[name] = base.supervised(parent="pretrain", tokens=tokens, data=data)
+        config.stages.c = base.rl(parent="pretrain", world="registers", reward=rewards.exact)
+        config.questions.Q6 = ask.symmetry(
+            "Why?",
+            {"baked_in": ("standard",)},
+            shown=("traces",),
+            aligned="pretrain",
+            attacks={"low": ("a", "b", "c", "a")},
+            forbidden=1,
+            refusal="accuracy",
+        )
+
+    assert resolved(change=change).questions["Q6"].attacks["low"] == ("a", "b", "c", "a")
 
 
 def test_functions_can_be_overridden_by_functions_of_another_kind():

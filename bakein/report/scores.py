@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bakein.report.records import Node, Record, Study
+from bakein.report.records import Node, Record, RecordError, Study
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def collect(study: Study) -> dict[tuple[str, str], Scores]:
     """Scores by (arm, stage), for every pair with a finished evaluation.
 
     Raises:
-      ValueError: two evaluations of the study do not hold the same problems and samples.
+      RecordError: two evaluations of the study do not hold the same problems and samples.
     """
     grouped: dict[tuple[str, str], list[Node]] = {}
     for node in study.nodes:
@@ -96,18 +96,18 @@ def _table(records: list[Record], id: str, frozen: dict[Kind, tuple], kind: Kind
     problems = sorted((r for r in records if "problem" in r), key=lambda r: r["problem"])
     facts = sorted((r for r in records if "fact" in r), key=lambda r: r["fact"])
     if not problems:
-        raise ValueError(f"evaluation {id}: finished without any problem")
+        raise RecordError(f"evaluation {id}: finished without any problem")
     key = (
         tuple((r["problem"], r["level"], r["n"], r["answer"], "nll" in r) for r in problems),
         tuple(problems[0].get("strategies", ())),
         tuple(r["fact"] for r in facts),
     )
     if len({tuple(r.get("strategies", ())) for r in problems}) > 1:
-        raise ValueError(f"evaluation {id}: its problems differ in their strategies")
+        raise RecordError(f"evaluation {id}: its problems differ in their strategies")
     if len({r["n"] for r in problems}) > 1:
-        raise ValueError(f"evaluation {id}: its problems differ in 'n', must be equal")
+        raise RecordError(f"evaluation {id}: its problems differ in 'n', must be equal")
     if frozen.setdefault(kind, key) != key:
-        raise ValueError(
+        raise RecordError(
             f"evaluation {id}: its problems, 'n' or facts differ from "
             "the study's other evaluations; one frozen evaluation must serve all stages"
         )

@@ -220,10 +220,11 @@ def _arms(config: ConfigDict) -> dict[str, dict[str, StageConfig]]:
         names = changes.pop("stages", ())
         with stages.ignore_type():  # `_value` checks types, and says more
             _override(path, stages, changes)
+        order = _parents_first({name: stages[name] for name in config.stages})
         kept = _stages_of(path, names, stages)
         arms[arm] = {
             name: _of_kind(f"config.stages.{name} (arm {arm})", stages[name], _STAGES)
-            for name in _parents_first({name: stages[name] for name in config.stages})
+            for name in order
             if name in kept
         }
     return arms
@@ -235,7 +236,7 @@ def _stages_of(path: str, names: Any, stages: ConfigDict) -> tuple[str, ...]:
     for name in names:
         if name not in stages:
             raise unknown(f"{path}.stages", name, stages)
-        parent = stages[name].get("parent", "")
+        parent = stages[name].parent
         ok = not parent or parent in names
         require(f"{path}.stages", names, ok, f"with {parent!r}, the parent of {name!r}")
     return names or tuple(stages)
@@ -253,7 +254,7 @@ def _override(path: str, target: ConfigDict, overrides: Mapping[str, Any]) -> No
 
 def _parents_first(stages: Mapping[str, ConfigDict]) -> list[str]:
     for name, stage in stages.items():
-        if "parent" not in stage:
+        if not isinstance(stage, ConfigDict) or "parent" not in stage:
             raise ConfigError(f"config.stages.{name}: make it with base.supervised() or base.rl()")
         if stage.parent and stage.parent not in stages:
             raise unknown(f"config.stages.{name}.parent", str(stage.parent), stages)
