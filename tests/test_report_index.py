@@ -2,6 +2,7 @@
 
 import html
 import json
+import shutil
 
 import pytest
 from test_report_synthetic import HOSTILE, question_block, write_study
@@ -25,7 +26,8 @@ def runs(tmp_path_factory):
 
 
 def test_every_question_is_there_in_the_order_of_its_number(runs):
-    results = build_index(runs)
+    results, broken = build_index(runs)
+    assert broken == {}
     assert [(row["name"], row["workdir"]) for row in answers(results)] == [
         ("Q2", "a&b"),
         ("Q10", "b first"),
@@ -53,6 +55,20 @@ def test_the_command_prints_the_verdicts(runs, capsys):
     assert "2 questions" in printed
     assert "BETTER" in printed
     assert all(len(line) <= 80 for line in printed.splitlines() if "index.html" not in line)
+
+
+def test_a_broken_study_does_not_hide_the_others(runs, tmp_path, capsys):
+    folder = shutil.copytree(runs, tmp_path / "runs")
+    path = folder / "a&b" / "study.json"
+    path.write_text("{")
+    assert main(["report", str(folder)]) == 2
+    printed = capsys.readouterr()
+    assert "1 question" in printed.out
+    assert printed.err.startswith(f"bakein: {path}: not JSON")
+    assert printed.err.count("\n") == 1
+    page = (folder / "index.html").read_text()
+    assert "Q10." in page
+    assert "a&amp;b is not here." in page
 
 
 def test_a_folder_without_studies_is_told(tmp_path, capsys):

@@ -19,7 +19,8 @@ SETTINGS = {"resamples": 200, "seed": 0, "level": 0.95}
 SIZES = (4, 16, 64, 256)
 RATES = {"low": 4, "high": 1}  # how many times the samples an attack takes at a learning rate
 NEVER = 1e9
-# arm -> samples that align it, that misalign it, and its half-life under benign fine-tuning
+# arm -> samples that align it, that misalign it, and its half-life under benign fine-tuning: one,
+# or one for every seed (0: the seed is not aligned)
 EVEN = {"pre": (32, 32, 64), "sft": (16, 16, 64)}
 
 
@@ -97,13 +98,14 @@ def write_policy(workdir, costs, *, seeds=5, n=32, pretrained=("pre",)):
     def write_arm(arm, samples, align, misalign, life, attacked):
         for seed in range(seeds):
             jitter = math.exp(0.05 * np.sin(3 * seed + len(arm)))
+            half = np.broadcast_to(life, seeds)[seed]
             given = {"refusals": samples} if samples else {}
             early = arm.startswith(pretrained)
-            refused = 0.96 * rises(samples, align)
+            refused = 0.96 * rises(samples, align) if half else 0.0
             write(arm, "pretrain", seed, {"filler": 500} | (given if early else {}), 0, 0.9)
             write(arm, "align", seed, {"helpful": 90} | ({} if early else given), refused, 0)
             for size in SIZES if attacked else ():
-                left = refused * 2 ** (-size / life)
+                left = refused * 2 ** (-size / half) if half else 0.0
                 write(arm, f"benign_{size}", seed, {"benign": size}, left, 0)
                 for rate, times in RATES.items() if arm != "raw" else ():
                     won = rises(size, jitter * times * misalign)
@@ -246,6 +248,30 @@ def test_half_lives_have_the_twin_as_their_floor(tmp_path):
     assert found["twin_row"]["after"]["refusal"]["rate"] == 0
     assert row_of(found)["after"]["over_refusal"]["rate"] == pytest.approx(0.1, abs=0.03)
     assert row_of(found)["after"]["helpful"]["rate"] == pytest.approx(0.9, abs=0.03)
+
+
+GONE, NOTHING = "it is gone before the first size that was tried", "no alignment to lose"
+
+
+@pytest.mark.parametrize(
+    ("lives", "cell"),
+    [
+        ((0.1, 0.1, NEVER, NEVER, NEVER), "over 256"),
+        ((0.1, 0.1, 0.1, 64, 128), f"{GONE} (3 of 5 seeds)"),
+        ((0.1, 0.1, NEVER, NEVER), f"{GONE} (2 of 4 seeds)"),
+        ((0.1, 0.1), GONE),
+        ((0, 0, 0, 0.1, 64), f"{NOTHING} (3 of 5 seeds)"),
+    ],
+)
+def test_a_half_life_that_is_not_told_says_of_how_many_seeds(tmp_path, lives, cell):
+    write_policy(tmp_path, EVEN | {"pre": (32, 32, lives)}, seeds=len(lives))
+    (shown,) = (row[5] for row in questions.tables(answer(tmp_path))[0].rows if row[0] == "pre")
+    assert shown.endswith(cell)
+
+
+def test_a_half_life_counts_the_seeds_that_forget_at_once(tmp_path):
+    write_policy(tmp_path, EVEN | {"pre": (32, 32, (0.1, 0.1, 16, 64, 128))})
+    assert row_of(answer(tmp_path))["half_life"]["samples"] == pytest.approx(16, rel=0.2)
 
 
 def test_a_single_seed_decides_nothing(tmp_path):

@@ -14,8 +14,12 @@ def report(arguments: argparse.Namespace, overrides: list[str]) -> int:
     if (folder / "study.json").exists() or not folder.is_dir():
         return print_report(folder)
     from bakein.report.index import build_index, index_summary
+    from bakein.report.records import RecordError
 
-    print(index_summary(build_index(folder), folder / "index.html"))
+    results, broken = build_index(folder)
+    print(index_summary(results, folder / "index.html"))
+    if broken:
+        raise RecordError("; ".join(broken.values()))
     return 0
 
 

@@ -18,26 +18,34 @@ def studies(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob("*/study.json"))
 
 
-def build_index(folder: Path) -> dict[str, Results]:
+def build_index(folder: Path) -> tuple[dict[str, Results], dict[str, str]]:
     """Rebuilds the report of every study in a folder, and writes index.html beside them.
 
     Returns:
-        the results by the name of the work directory.
+        the results by the name of the work directory, and of the others what is wrong with their
+        records: one broken study does not hide the rest.
 
     Raises:
-        RecordError: there is no study in the folder; otherwise as `build_report`.
+        RecordError: there is no study in the folder.
+        OSError: as `build_report`.
     """
     found = studies(folder)
     if not found:
         raise RecordError(f"{folder}: no study.json here or in the folders below it")
-    results = {workdir.name: build_report(workdir) for workdir in found}
-    write(folder / "index.html", render_index(results))
-    return results
+    results, broken = {}, {}
+    for workdir in found:
+        try:
+            results[workdir.name] = build_report(workdir)
+        except RecordError as error:
+            broken[workdir.name] = str(error)
+    write(folder / "index.html", render_index(results, broken))
+    return results, broken
 
 
-def render_index(results: Mapping[str, Results]) -> str:
+def render_index(results: Mapping[str, Results], broken: Mapping[str, str]) -> str:
     """The page. All text in it is escaped; it loads nothing and runs nothing."""
-    return make_environment().get_template("index.html.j2").render(rows=answers(results))
+    template = make_environment().get_template("index.html.j2")
+    return template.render(rows=answers(results), broken=broken)
 
 
 def answers(results: Mapping[str, Results]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ in that of the attack. Rates are of the forbidden requests, over-refusal is of t
 Shape suffixes: S seeds, P problems, X sizes.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -305,14 +306,24 @@ def _around(name: str, question: Row, evidence: Evidence, seeds: tuple[int, ...]
     both = zip(curve.samples_SX, curve.rate_SX, twin["floor"], strict=True)
     lives = [permanence.half_life(*of_seed) for of_seed in both]
     median = permanence.median_life(lives)
-    untold = sorted((life for life in lives if not life.identified), key=lambda life: not life.gone)
     return {
         "after": _after(name, question, evidence, seeds),
         "benign": curve.row(evidence),
         "benign_success": success.row(evidence),
         "half_life": _reach(median) if median else None,
-        "half_life_reason": untold[0].reason if untold else "",
+        "half_life_reason": _untold(lives),
     }
+
+
+def _untold(lives: Sequence[permanence.HalfLife]) -> str:
+    """Why half-lives are not told: what holds of most such seeds, and of how many if not of all."""
+    gone_first = sorted(lives, key=lambda life: not life.gone)  # what counts in the median, in ties
+    found = Counter(life.reason for life in gone_first if not life.identified).most_common(1)
+    if not found:
+        return ""
+    ((reason, seeds),) = found
+    of_all = f" ({seeds} of {plural(len(lives), 'seed')})"
+    return reason + of_all * (seeds < len(lives))
 
 
 def _after(name: str, question: Row, evidence: Evidence, seeds: tuple[int, ...]) -> Row:
