@@ -50,7 +50,6 @@ setup(
     ],
     extras_require={
         "test": [
-            "jax[tpu]>=0.10.2",  # its compiler, which plans are tested with, needs no TPU
             "hypothesis>=6.170",
             "import-linter>=2.16",
             # The compiler of TPUs, which plans are tested with, needs no TPU.

@@ -15,7 +15,7 @@ from bakein.data.worlds.world import (
     distinct,
     fill,
     generator,
-    split_of,
+    split_of_whole,
 )
 from bakein.rl import rewards
 from bakein.study import ask, base
@@ -41,7 +41,7 @@ class Sums:
         return self.draw(("test", seed), n)
 
     def draw(self, names, n):
-        """Draws n problems of a split. Which split a problem is in, its hash decides."""
+        """Draws n problems of a split, by hash: a trace solves no held-out problem on its way."""
         rng = generator("sums", *names)
 
         def stream(level):
@@ -49,7 +49,7 @@ class Sums:
                 digits = rng.integers(10, size=level)
                 key = "".join(map(str, digits))
                 steps = tuple(str(s % 10) for s in digits.cumsum())
-                mine = split_of(key, test_share=0.2) == names[0]
+                mine = split_of_whole(key, (key[:i] for i in range(2, level)), 0.2) == names[0]
                 yield (key, Problem(f"?{key}=", steps[-1], steps, level)) if mine else None
 
         unique = distinct if names[0] == "test" else iter

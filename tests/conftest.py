@@ -21,13 +21,14 @@ os.environ["XLA_FLAGS"] = (
 
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     # One cache of compiled programs for the processes of this session, which inherit it. With a
-    # bound on its size jax locks it, and nobody reads an entry that is half written.
+    # bound on its size jax locks it, and nobody reads an entry that is half written; but then it
+    # looks at all entries to add one, so that small programs cost more than they save.
     cache = tempfile.mkdtemp(prefix="bakein-programs-")
     atexit.register(shutil.rmtree, cache, ignore_errors=True)
     os.environ |= {
         "JAX_COMPILATION_CACHE_DIR": cache,
         "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
     }
 
 

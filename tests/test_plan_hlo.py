@@ -2,11 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from bakein import mesh as mesh_lib
 from bakein.plan import hlo, traffic
+from bakein.plan.topology import make_topology, parse
 
 LOOP = """\
 HloModule jit_f, is_scheduled=true
@@ -107,6 +109,22 @@ def test_collectives_in_a_loop_count_once_a_turn_and_know_their_scope():
     assert [c.bytes for c in found] == [7 * block, 7 * block, 2 * block * 3 / 4]
     # T(1,0) of [4, 2]: every other device.
     assert [c.group for c in found] == [tuple(range(8)), tuple(range(8)), (0, 2, 4, 6)]
+
+
+def test_the_tpu_compilers_reduce_scatter_is_no_all_reduce():
+    """The gradient of a weight whose rows are shared out: gathered once, and summed to its rows."""
+    devices = np.array(make_topology(parse("v5e:2x2")).devices)
+    rows = NamedSharding(jax.sharding.Mesh(devices, ("fsdp",)), PartitionSpec("fsdp"))
+
+    def loss(weights, x):
+        return jnp.sum((x @ weights).astype(jnp.float32) ** 2)
+
+    step = jax.jit(jax.grad(loss), in_shardings=(rows, rows), out_shardings=rows)
+    weights, x = (jax.ShapeDtypeStruct((n, 1024), jnp.bfloat16) for n in (1024, 64))
+    module = hlo.parse(step.lower(weights, x).compile().as_text())
+    sent = {each.kind: each.bytes for each in traffic.collectives(module, 4, 1)}
+    share = 2 * 1024 * 1024 * 3 / 4
+    assert sent == {"all-gather": share, "reduce-scatter": share}
 
 
 @pytest.mark.parametrize(

@@ -66,14 +66,14 @@ def test_more_processors_than_there_are_names_the_flag():
 def test_a_machine_without_libtpu_is_told_what_to_install(monkeypatch):
     monkeypatch.delenv("TPU_LIBRARY_PATH", raising=False)
     monkeypatch.setattr(topology_lib.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"libtpu: pip install 'bakein\[tpu\]'$"):
+    with pytest.raises(ConfigError, match=r"libtpu: pip install -e '\.\[tpu\]'$"):
         make_topology(parse("v5e:2x2"))
 
 
 @pytest.mark.parametrize(
     ("text", "devices", "chips", "chip"),
     [
-        ("v4:2x2x1", 8, 4, "v4"),
+        ("v4:2x2x1", 4, 4, "v4"),
         ("v5e:4x4", 16, 16, "v5e"),
         ("v5e:1x1", 1, 1, "v5e"),
         ("v5p:2x2x1", 4, 4, "v5p"),
@@ -119,6 +119,9 @@ def test_a_mesh_that_would_tear_fsdp_over_slices_is_refused():
         ("v5p:4x4x4", (0,), 2),
         ("v5p:4x4x4", (0, 1, 2), 6),
         ("v5p:2x2x1", (0,), 1),
+        # Of three dimensions all close or none.
+        ("v5p:2x2x4", (2,), 1),
+        ("v5p:2x4x4", (0, 1, 2), 3),
         ("v5e:4x4", (0, 1), 2),
         ("v5e:16x16", (0, 1), 4),
         ("v5e:16x16", (1,), 2),

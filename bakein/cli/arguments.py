@@ -23,7 +23,7 @@ topologies:
   2xv5e:16x16    two slices; the mesh's `data` goes between them, e.g. --config.mesh.data=2
   cpu:8          this machine's processor as 8 devices
   local          the devices of this machine
-TPUs need no TPU, only its compiler: pip install 'bakein[tpu]'.
+TPUs need no TPU, only its compiler: pip install -e '.[tpu]'.
 
 Every key can be overridden, as with `bakein run`:
   bakein plan experiments/front_loading.py:paper --topology v6e:16x16 \\

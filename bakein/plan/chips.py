@@ -21,8 +21,9 @@ class Chip:
         name: as in names of topologies.
         dimensions: of the torus.
         pod: chips of the largest slice.
-        ring: a dimension is a closed ring where its size is a multiple of this.
-        devices: that jax sees.
+        ring: a dimension is a closed ring where its size is a multiple of this; of three
+            dimensions none is unless all are.
+        devices: that jax sees; both cores of a v4 or v5p are one, with one memory ("megacore").
         memory: bytes of HBM that a program may use, per device.
         flops: bf16 peak, FLOP/s.
         hbm: bandwidth, bytes/s.
@@ -51,9 +52,9 @@ def _gib(count: float) -> int:
 CHIPS = {
     chip.name: chip
     for chip in (
-        Chip("v4", 3, 4096, 4, 2, _gib(15.25), 275e12, 1.2e12, 4.5e10, 6.25e9, 3.22),
+        Chip("v4", 3, 4096, 4, 1, _gib(30.75), 275e12, 1.2e12, 4.5e10, 6.25e9, 3.22),
         Chip("v5e", 2, 256, 16, 1, _gib(15.75), 197e12, 8.19e11, 4.5e10, 3.125e9, 1.20),
-        Chip("v5p", 3, 8960, 4, 1, _gib(95.74), 459e12, 2.765e12, 9e10, 6.25e9, 4.20),
+        Chip("v5p", 3, 6144, 4, 1, _gib(95.74), 459e12, 2.765e12, 9e10, 6.25e9, 4.20),
         Chip("v6e", 2, 256, 16, 1, _gib(31.25), 918e12, 1.638e12, 9e10, 1.25e10, 2.70),
         Chip("tpu7x", 3, 9216, 4, 2, _gib(94.75), 2307e12, 7.38e12, 9e10, 1.25e10, 12.00),
     )

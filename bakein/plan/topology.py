@@ -116,10 +116,12 @@ def make_topology(name: Name) -> Topology:
         return Topology(name, devices[: name.shape[0]], None)
     if not (importlib.util.find_spec("libtpu") or os.environ.get("TPU_LIBRARY_PATH")):
         raise ConfigError(
-            f"--topology {name}: it takes the TPU compiler, libtpu: pip install 'bakein[tpu]'"
+            f"--topology {name}: it takes the TPU compiler, libtpu: pip install -e '.[tpu]'"
         )
     libtpu.hush()
     several = {"num_slices": name.slices} if name.slices > 1 else {}
+    if name.kind == "v4":  # as its VMs have it; the compiler alone would take its cores apart
+        several["chip_config_name"] = "megacore"
     one_slice = str(dataclasses.replace(name, slices=1))
     try:
         found = topologies.get_topology_desc(one_slice, platform="tpu", **several, **_host(name))
@@ -147,12 +149,16 @@ def links(topology: Topology, group: Sequence[jax.Device]) -> float:
 
     Two for each dimension of the torus along which the group's devices differ, one where the
     dimension is no closed ring. Devices of one chip count as one dimension.
+
+    Rings close by optical switches between cubes of 4x4x4 where there are three dimensions: all
+    of them or none.
     """
     chip = topology.chip
     coordinates = np.array([(*d.coords, d.core_on_chip) for d in group if d is not None])
     spread = [len(set(column)) > 1 for column in coordinates.T]
-    count = 0
-    for dimension, size in enumerate(topology.name.shape or ()):
-        if spread[dimension]:
-            count += 2 if size % chip.ring == 0 else 1
-    return max(count, 1)
+    shape = topology.name.shape or ()
+    closed = [size % chip.ring == 0 for size in shape]
+    if chip.dimensions == 3:
+        closed = [all(closed)] * len(shape)
+    ways = (2 if ring else 1 for ring, spans in zip(closed, spread, strict=False) if spans)
+    return max(sum(ways), 1)

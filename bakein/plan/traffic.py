@@ -60,6 +60,8 @@ def collectives(module: Module, devices: int, unknown: int) -> list[Collective]:
         instruction = place.instruction
         kind = instruction.op.removesuffix("-start")
         if kind in COLLECTIVES:
+            if kind == "all-reduce" and _scatters(module, place):
+                kind = "reduce-scatter"
             group = _group(instruction, devices)
             n, between = len(group) or devices, False
         elif transfer := kind == "send" and _TRANSFER.search(instruction.attributes):
@@ -71,6 +73,20 @@ def collectives(module: Module, devices: int, unknown: int) -> list[Collective]:
         sent = _sent(_operand_size(module, place.computation, instruction), kind, n)
         found.append(Collective(kind, sent, group, place.times, place.loops, between))
     return found
+
+
+def _scatters(module: Module, place: hlo.Place) -> bool:
+    """Whether a fusion slices an all-reduce: so the TPU compiler writes a reduce-scatter."""
+    instructions = module.computations[place.computation]
+    result = module.root(place.computation)
+    while result.op in _PASS_ON:
+        result = instructions[result.operands[0]]
+    if not (place.fused and result.op == "dynamic-slice"):
+        return False
+    sliced = instructions[result.operands[0]]
+    while sliced.op in _PASS_ON:
+        sliced = instructions[sliced.operands[0]]
+    return sliced.name == place.instruction.name
 
 
 def _kind(transfer: str) -> str:

@@ -59,7 +59,7 @@ def ray_options(
         if value:
             raise ConfigError(f"--{name}: not with --executor=ray")
     if importlib.util.find_spec("ray") is None:
-        raise ConfigError("--executor=ray: Ray is not installed; pip install 'bakein[ray]'")
+        raise ConfigError("--executor=ray: Ray is not installed; pip install -e '.[ray]'")
     if retries is not None and retries < 0:
         raise ConfigError(f"--retries is {retries}; it must be at least 0")
     needs = parse_needs(resources or "CPU=1")
