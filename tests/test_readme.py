@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 from pathlib import Path
 
 from bakein.cli import main
@@ -14,6 +15,14 @@ EXAMPLE = ROOT / "experiments" / "my_study.py"
 def test_the_example_is_the_file_and_short():
     assert EXAMPLE.read_text(encoding="utf-8") in README
     assert len(EXAMPLE.read_text(encoding="utf-8").splitlines()) < 100
+
+
+def test_no_trace_of_the_example_solves_a_held_out_problem_on_its_way():
+    world = runpy.run_path(str(EXAMPLE))["Sums"](digits=6)
+    held_out = {problem.prompt.strip("?=") for problem in world.test(64, seed=0)}
+    problems = world.train(seed=0)
+    for key in (problems[i].prompt.strip("?=") for i in range(1000)):
+        assert held_out.isdisjoint(key[:end] for end in range(2, len(key) + 1))
 
 
 def test_the_example_runs(tmp_path, capsys):
