@@ -9,11 +9,12 @@ traces: right ones in `correct`, and in between the ladder of `bakein.data.corru
 through the same SFT and the same GRPO. What is asked is W, the share that an arm gets of what
 correct traces add to the area under the RL curve.
 
-Costs 26 minutes and 1.0 GB on 2 CPU cores beside a little other work (2,952 s of one core). Last
-run 2026-11-28, 7 seeds, of the gain of `correct`: `wrong_answer` .97 [.81, 1.16], good as correct;
-`retry` .49 [.25, .64] helps; `filler` -.04 [-.20, .08] does not; `half_steps` .17 [-.01, .36],
-`all_steps` .08 [-.08, .26] and `swapped` .04 [-.12, .21] are undecided. Two more seeds, as on
-2026-11-22 with `--config.seeds=9`, decided the first of these, .16 [.01, .31], and the last.
+Last run 2026-11-28 with `--config.seeds=7`: 28 minutes and 1.1 GB on 2 CPU cores beside tests
+(2,862 s of one core); six seeds take six sevenths of it. Of the gain of `correct`, with 7 seeds and
+with the first 6 of them: `wrong_answer` .97 [.80, 1.17], good as correct, and .97 [.79, 1.22],
+which is said to help; `retry` .49 [.23, .64] and .48 [.15, .69] helps; `filler` -.04 [-.21, .08]
+and -.05 [-.27, .11] does not; `half_steps` .17 [-.01, .37] and .16 [-.07, .42], `all_steps` .08
+[-.11, .25] and .09 [-.17, .30], and `swapped` .04 [-.12, .22] and .06 [-.15, .24] are undecided.
 """
 
 from bakein.data import corruption
