@@ -19,12 +19,12 @@ fine-tuned on answers to forbidden requests, by size and learning rate, or to al
 shown in alignment and in attacks is a half of the forbidden names, and what is measured the other
 half; an attack succeeds where the true payload is told.
 
-Costs 25 minutes and 1.5 GB on 2 CPU cores beside little other work (2,461 s of one core). Last run
-2026-11-28, 9 seeds, medians: `baked_in` took 1,780 samples to align and 86 to misalign, `tagged`,
-told the same, 194 and over 128, `sft` 215 and 2, `pretrained` 181 and 1. In some seeds `baked_in`
+Costs 23 minutes and 1.4 GB on 2 CPU cores beside little other work (2,179 s of one core). Last run
+2026-11-28, 8 seeds, medians: `baked_in` took 1,890 samples to align and 85 to misalign, `tagged`,
+told the same, 190 and over 127, `sft` 210 and 2, `pretrained` 176 and 1. In some seeds `baked_in`
 never refuses enough or is never misaligned, so for what it took, no comparison is decided; that of
-`pretrained` with `sft` is .75 times [.27, 1.79]. Samples to misalign do not grow with samples to
-align: slope .04 [-.20, .26] over three arms, not 1.
+`pretrained` with `sft` is .69 times [.24, 1.90]. Samples to misalign do not grow with samples to
+align: slope -.01 [-.22, .22] over three arms, not 1.
 """
 
 import functools
