@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -119,22 +120,24 @@ def make_topology(name: Name) -> Topology:
             f"--topology {name}: it takes the TPU compiler, libtpu: pip install -e '.[tpu]'"
         )
     libtpu.hush()
-    several = {"num_slices": name.slices} if name.slices > 1 else {}
-    if name.kind == "v4":  # as its VMs have it; the compiler alone would take its cores apart
-        several["chip_config_name"] = "megacore"
     one_slice = str(dataclasses.replace(name, slices=1))
     try:
-        found = topologies.get_topology_desc(one_slice, platform="tpu", **several, **_host(name))
+        found = topologies.get_topology_desc(one_slice, platform="tpu", **_machine(name))
     except jax.errors.JaxRuntimeError as error:
         raise ConfigError(f"--topology {name}: {error}") from error
     return Topology(name, found.devices, CHIPS[name.kind])
 
 
-def _host(name: Name) -> dict[str, list[int]]:
-    """A slice smaller than a host has to say so."""
-    if math.prod(name.shape) >= 4:
-        return {}
-    return {"chips_per_host_bounds": [*name.shape, *[1] * (3 - len(name.shape))]}
+def _machine(name: Name) -> dict[str, Any]:
+    """What the compiler has to be told of a machine beside the shape of a slice."""
+    told: dict[str, Any] = {}
+    if name.slices > 1:
+        told["num_slices"] = name.slices
+    if name.kind == "v4":  # as its VMs have it; the compiler alone would take its cores apart
+        told["chip_config_name"] = "megacore"
+    if math.prod(name.shape) < 4:  # a slice smaller than a host
+        told["chips_per_host_bounds"] = [*name.shape, *[1] * (3 - len(name.shape))]
+    return told
 
 
 def _attached_chip(device: jax.Device) -> Chip | None:

@@ -78,15 +78,10 @@ def collectives(module: Module, devices: int, unknown: int) -> list[Collective]:
 def _scatters(module: Module, place: hlo.Place) -> bool:
     """Whether a fusion slices an all-reduce: so the TPU compiler writes a reduce-scatter."""
     instructions = module.computations[place.computation]
-    result = module.root(place.computation)
-    while result.op in _PASS_ON:
-        result = instructions[result.operands[0]]
+    result = _made(instructions, module.root(place.computation))
     if not (place.fused and result.op == "dynamic-slice"):
         return False
-    sliced = instructions[result.operands[0]]
-    while sliced.op in _PASS_ON:
-        sliced = instructions[sliced.operands[0]]
-    return sliced.name == place.instruction.name
+    return _made(instructions, instructions[result.operands[0]]) == place.instruction
 
 
 def _kind(transfer: str) -> str:
@@ -182,6 +177,13 @@ def _bytes(module: Module, computation: str, instruction: Instruction) -> int:
     return _main(instruction.type) + sum(_main(instructions[n].type) for n in instruction.operands)
 
 
+def _made(instructions: dict[str, Instruction], value: Instruction) -> Instruction:
+    """What made a value, before it was reshaped, converted or copied."""
+    while value.op in _PASS_ON:
+        value = instructions[value.operands[0]]
+    return value
+
+
 def _read(module: Module, computation: str, index: int) -> int:
     """Bytes of a fusion's parameter that it reads."""
     instructions = module.computations[computation]
@@ -217,8 +219,7 @@ def _written(module: Module, computation: str, fusion: Instruction) -> int:
     roots = [instructions[n] for n in root.operands] if root.op == "tuple" else [root]
     count = 0
     for result, (whole, main) in zip(roots, hlo.arrays(fusion.type), strict=False):
-        while result.op in _PASS_ON:
-            result = instructions[result.operands[0]]
+        result = _made(instructions, result)
         if result.op == "dynamic-update-slice":
             whole = hlo.size(instructions[result.operands[1]].type)
         count += whole if main else 0

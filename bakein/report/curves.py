@@ -84,9 +84,10 @@ def area_scores(
         areas["pass_area"] = np.array(
             [[slopes.area_over_log2(ks, seed_K)] for seed_K in seeds_KS.T]
         )
-    nodes, *points = rl_points(study, scores.arm, scores.stage)
-    if [node.seed for node in nodes] == list(scores.seeds) and rl_areas(*points):
-        areas["rl_area"] = np.array([rl_areas(*points)]).T
+    nodes, samples_SX, reward_SX = rl_points(study, scores.arm, scores.stage)
+    areas_S = rl_areas(samples_SX, reward_SX)
+    if areas_S and [node.seed for node in nodes] == list(scores.seeds):
+        areas["rl_area"] = np.array([areas_S]).T
     return areas
 
 

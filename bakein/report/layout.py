@@ -15,6 +15,7 @@ from bakein.report.svg import arm_colour
 from bakein.report.text import quantity, visible
 
 WIDTH = 5.0  # inches; one is 72 units of the view box
+_LEGEND_COLUMNS = 3
 
 
 def one_panel(height: float, right: float = 0.73, below: float = 0.5) -> tuple[Figure, Axes]:
@@ -59,7 +60,7 @@ def log_axis(axes: Axes, values: list[float], from_0: bool, base: int = 2) -> No
 
 def legend_height(arms: list[str]) -> float:
     """Inches that `arm_legend` takes."""
-    return 0.1 + 0.2 * -(-len(arms) // 3)
+    return 0.1 + 0.2 * -(-len(arms) // _LEGEND_COLUMNS)
 
 
 def arm_legend(panels: list[Axes]) -> Figure:
@@ -67,7 +68,7 @@ def arm_legend(panels: list[Axes]) -> Figure:
     panels[0].figure.legend(
         *panels[0].get_legend_handles_labels(),
         loc="upper center",
-        ncols=3,
+        ncols=_LEGEND_COLUMNS,
         frameon=False,
         handlelength=1.2,
         columnspacing=1.0,

@@ -1,15 +1,13 @@
 """What no group can tell alone: names that must exist, numbers that must fit together."""
 
 import inspect
-import itertools
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bakein.data.worlds.world import strategies_of
 from bakein.rl.rewards import Reward
 from bakein.study.errors import ConfigError, naming, unknown
-from bakein.study.materials import mixture
+from bakein.study.growing import check_growing
 from bakein.study.probes import AttackProbe, BudgetProbe, ProbeConfig
 from bakein.study.questions import (
     CatchUpConfig,
@@ -28,7 +26,6 @@ from bakein.study.questions import (
 from bakein.study.schema import (
     EvaluationConfig,
     RLConfig,
-    StageConfig,
     Study,
     SupervisedConfig,
     TextSource,
@@ -87,7 +84,7 @@ def check_study(study: Study) -> None:
                 _check_places(path, reading, study)
         if isinstance(question, SymmetryConfig):
             _check_rates(path, question, study)
-            _check_growing(path, question, study)
+            check_growing(path, question, study)
         if isinstance(question, CatchUpConfig):
             _check_catch_up(path, question, study)
         if isinstance(question, ConditionalConfig):
@@ -318,55 +315,6 @@ def _check_rates(path: str, question: SymmetryConfig, study: Study) -> None:
         for name in getattr(question, key):
             if name not in known:
                 raise unknown(f"{path}.{key}", name, known)
-
-
-def _check_growing(path: str, question: SymmetryConfig, study: Study) -> None:
-    """Doses and sizes are increasing, as far as tokens tell; the report counts the documents."""
-    for arm, lesser in question.arms.items():
-        doses = (*lesser, arm)
-        shown = [_shown(dose, question, study) for dose in doses]
-        _require_growing(f"{path}: doses of {arm} ({', '.join(doses)})", shown)
-    tunings = [(arm, names) for arm in question.arms for names in question.attacks.values()]
-    if isinstance(question, PermanenceConfig):
-        tunings += [(arm, question.benign) for arm in (*question.arms, question.twin)]
-    for arm, names in tunings:
-        read = [_read(name, study.arms[arm][name]) for name in names]
-        sizes = ", ".join((question.aligned, *names))
-        _require_growing(f"{path}: sizes of {arm} ({sizes})", [{}, *read])
-
-
-def _shown(arm: str, question: SymmetryConfig, study: Study) -> dict[str, float]:
-    """Tokens of alignment that an arm reads up to `aligned`, by source."""
-    total, name = dict.fromkeys(question.shown, 0.0), question.aligned
-    while name:
-        stage = study.arms[arm][name]
-        if not question.counted or name in question.counted:
-            read = _read(name, stage)
-            total = {source: tokens + read.get(source, 0.0) for source, tokens in total.items()}
-        name = stage.parent
-    return total
-
-
-def _read(name: str, stage: StageConfig) -> dict[str, float]:
-    """Tokens that a stage reads, by source; NaN for RL, whose completions decide it."""
-    if isinstance(stage, RLConfig):
-        return {stage.world: math.nan}
-    blend = mixture(name, stage)
-    named = blend.targets(blend.tokens)
-    rest, weights = blend.tokens - sum(named.values()), sum(blend.background.values())
-    return named | {source: rest * w / weights for source, w in blend.background.items()}
-
-
-def _require_growing(what: str, amounts: Sequence[Mapping[str, float]]) -> None:
-    """More of one source and less of another may be more documents; so may NaN tokens."""
-    begins = not any(tokens >= 1 for tokens in amounts[0].values())  # 0 but for rounding
-    grows = all(
-        any(not tokens <= before.get(source, 0.0) for source, tokens in after.items())
-        for before, after in itertools.pairwise(amounts)
-    )
-    if not (begins and grows):
-        totals = ", ".join(f"{sum(tokens.values()):g}" for tokens in amounts)
-        raise ConfigError(f"{what}: {totals} tokens; they must begin with 0 and increase")
 
 
 def _check_metric(

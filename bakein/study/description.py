@@ -80,14 +80,16 @@ def describe_study(
 
 def provenance(device: str) -> dict[str, Any]:
     """Versions, commit and device of what computes here."""
+    return {"versions": _versions(), "git": _git_commit(), "device": device}
+
+
+@functools.cache
+def _versions() -> Mapping[str, str]:
+    """Read once: every stage says them."""
     return {
-        "versions": {
-            "python": platform.python_version(),
-            "bakein": bakein.__version__,
-            **{name: metadata.version(name) for name in _VERSIONS},
-        },
-        "git": _git_commit(),
-        "device": device,
+        "python": platform.python_version(),
+        "bakein": bakein.__version__,
+        **{name: metadata.version(name) for name in _VERSIONS},
     }
 
 

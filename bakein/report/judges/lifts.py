@@ -97,7 +97,8 @@ def judge_lifts(question: Row, evidence: Evidence) -> Row:
 def _bounded(lift: Lift, whole: Interval, cells: int, span: float) -> Lift:
     """The lift with intervals that have a width where all differences are equal, as 0 and 0 are."""
     gain = bootstrap.bounded(lift.gain, cells, -span, span)
-    if lift.ratio is None or lift.gain.low < lift.gain.high:
+    widened = gain.low < lift.gain.low or gain.high > lift.gain.high
+    if lift.ratio is None or not widened:
         return replace(lift, gain=gain)
     low, high = gain.low / whole.estimate, gain.high / whole.estimate
     return Lift(lift.arm, gain, replace(lift.ratio, low=min(low, high), high=max(low, high)))
