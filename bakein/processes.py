@@ -45,6 +45,7 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
     Raises:
         ValueError: nothing was found, or the numbers do not fit.
         RuntimeError: the cluster that was found cannot be used.
+        OSError: the metadata server of a TPU VM does not answer.
     """
     jax.distributed.initialize(
         coordinator,

@@ -1,4 +1,4 @@
-"""Real text: do GSM8K's reasoning traces, mixed into pretraining, help after SFT and RL?
+r"""Real text: do GSM8K's reasoning traces, mixed into pretraining, help after SFT and RL?
 
     bakein run experiments/gsm8k.py                     # tiny, files in ../shared/data
     bakein run experiments/gsm8k.py:smoke,data=DIR      # another scale, files in DIR
@@ -9,8 +9,14 @@ SFT on GSM8K and the same GRPO, whose reward is a right answer as GSM8K defines 
 scored on problems of GSM8K's test file. What DIR holds:
 
     gsm8k/train.jsonl, gsm8k/test.jsonl      github.com/openai/grade-school-math
-    wikitext2/valid.txt, wikitext2/test.txt  smoke, tiny: WikiText-2, raw
+    wikitext2/valid.txt, wikitext2/test.txt  smoke, tiny: WikiText-2, rare words as <unk>
     text.jsonl                               small, paper: JSON lines with a field "text"
+
+    from=https://raw.githubusercontent.com
+    curl --create-dirs --output-dir DIR/gsm8k --remote-name-all \
+        $from/openai/grade-school-math/master/grade_school_math/data/{train,test}.jsonl
+    curl --create-dirs --output-dir DIR/wikitext2 --remote-name-all \
+        $from/pytorch/examples/main/word_language_model/data/wikitext-2/{valid,test}.txt
 
 `tiny` costs 10 minutes and 2.3 GB on 2 CPU cores. Last run 2026-11-21, accuracy after RL:
 `baked_in` .009, `standard` .007; the difference +.003 [-.007, .016]: too hard for models of 220,000

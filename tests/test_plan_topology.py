@@ -1,5 +1,7 @@
 """Topologies: how they are written, what is wrong with them, and meshes over slices."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -135,3 +137,21 @@ def test_links_are_those_of_the_dimensions_that_a_group_spans(text, axis, count)
         if all(place == 0 for i, place in enumerate(device.coords) if i not in axis)
     ]
     assert links(topology, group) == count
+
+
+def test_devices_of_one_chip_share_its_links():
+    topology = make_topology(parse("tpu7x:4x4x4"))
+    along = [device for device in topology.devices if not any(device.coords[1:])]
+    assert links(topology, along) == 2  # a ring of whole chips
+    # Of each chip one device: what the others are in sends over the same links.
+    assert links(topology, [device for device in along if device.core_on_chip == 0]) == 1
+    assert links(topology, along[:2]) == 1  # inside a chip
+    assert along[0].coords == along[1].coords
+
+
+def test_a_machine_that_is_here_has_the_shape_that_its_devices_span():
+    named = make_topology(parse("v5e:4x16"))
+    local = dataclasses.replace(named, name=parse("local"))
+    for group in (named.devices, named.devices[:4], named.devices[::4]):
+        assert links(local, group) == links(named, group)
+    assert links(local, named.devices) == 3

@@ -64,7 +64,7 @@ def test_a_broken_study_does_not_hide_the_others(runs, tmp_path, capsys):
     assert main(["report", str(folder)]) == 2
     printed = capsys.readouterr()
     assert "1 question" in printed.out
-    assert printed.err.startswith(f"bakein: {path}: not JSON")
+    assert printed.err.startswith(f"bakein: a&b left out: {path}: not JSON")
     assert printed.err.count("\n") == 1
     page = (folder / "index.html").read_text()
     assert "Q10." in page

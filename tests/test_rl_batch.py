@@ -21,7 +21,6 @@ def make_rollout(lengths, seed):
     return Rollout(
         tokens_BT=tokens.astype(np.int32),
         policy_logprobs_BT=logprobs,
-        sampling_logprobs_BT=np.full(mask.shape, np.nan, np.float32),  # the learner wants none
         mask_BT=mask.astype(np.float32),
         truncated_B=np.zeros(len(lengths), bool),
         length_B=np.array(lengths, np.int32),

@@ -193,7 +193,7 @@ def experience(rewards_NG, first=0):
     count, size = rewards_NG.shape
     row_B = first * size + np.arange(count * size)
     rows_BT = np.stack([row_B, row_B], axis=1)
-    rollout = Rollout(rows_BT, rows_BT, rows_BT, rows_BT, row_B % 2 > 0, row_B)
+    rollout = Rollout(rows_BT, rows_BT, rows_BT, row_B % 2 > 0, row_B)
     return Experience(rows_BT, rows_BT, rollout, rewards_NG, tuple(range(first, first + count)))
 
 

@@ -345,6 +345,12 @@ def test_decorators_are_told_apart_and_plain_functions_are_their_source():
     assert digest(holding(str.upper)) != digest(holding(str.lower))
 
 
+def test_lambdas_of_one_line_are_told_apart():
+    first, second = (lambda group: [0.0] * len(group.texts)), (lambda group: [1.0])  # fmt: skip
+    assert digest(first) != digest(second)
+    assert digest(first) == digest(first)
+
+
 def test_functions_that_capture_themselves_or_nothing_yet_end():
     def make(value):
         def count(n):

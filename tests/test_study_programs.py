@@ -89,7 +89,7 @@ def test_programs_take_over_the_memory_of_the_state():
     _, start, update = rl_programs(decoder, mesh, rl)
     assert taken_over(start, params) == len(jax.tree.leaves(params))
     rows, prompt, new = rl.prompts * rl.group, rl.prompt_length, rl.max_new_tokens
-    written = [array(rows, new, dtype=jnp.float32)] * 3
+    written = [array(rows, new, dtype=jnp.float32)] * 2
     rollout = Rollout(array(rows, new), *written, array(rows, dtype=bool), array(rows))
     state = abstract_of(jax.eval_shape(start, params), shardings)
     given = array(rows, prompt), array(rows, prompt), rollout, array(rows, dtype=jnp.float32)

@@ -19,7 +19,7 @@ def report(arguments: argparse.Namespace, overrides: list[str]) -> int:
     results, broken = build_index(folder)
     print(index_summary(results, folder / "index.html"))
     if broken:
-        raise RecordError("; ".join(broken.values()))
+        raise RecordError("; ".join(f"{name} left out: {why}" for name, why in broken.items()))
     return 0
 
 

@@ -291,7 +291,6 @@ def _update(need: _Need, width: int, decoder: Decoder, mesh: jax.sharding.Mesh) 
         ints(rows, new),
         floats(rows, new),
         floats(rows, new),
-        floats(rows, new),
         _rows(mesh, jnp.bool_)(rows),
         ints(rows),
     )

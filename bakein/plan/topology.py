@@ -151,17 +151,18 @@ def links(topology: Topology, group: Sequence[jax.Device]) -> float:
     """Links, one way each, over which a device of a group of devices can send at a time.
 
     Two for each dimension of the torus along which the group's devices differ, one where the
-    dimension is no closed ring. Devices of one chip count as one dimension.
+    dimension is no closed ring; one where it is within a chip. Devices of one chip share its
+    links: where a group has one device of each chip, the other devices' groups send as well.
 
     Rings close by optical switches between cubes of 4x4x4 where there are three dimensions: all
     of them or none.
     """
     chip = topology.chip
-    coordinates = np.array([(*d.coords, d.core_on_chip) for d in group if d is not None])
-    spread = [len(set(column)) > 1 for column in coordinates.T]
-    shape = topology.name.shape or ()
+    chips = {tuple(device.coords) for device in group}
+    spread = [len(set(column)) > 1 for column in zip(*chips, strict=True)]
+    shape = topology.name.shape or np.ptp([d.coords for d in topology.devices], axis=0) + 1
     closed = [size % chip.ring == 0 for size in shape]
     if chip.dimensions == 3:
         closed = [all(closed)] * len(shape)
     ways = (2 if ring else 1 for ring, spans in zip(closed, spread, strict=False) if spans)
-    return max(sum(ways), 1)
+    return max(sum(ways), 1) * len(group) / (len(chips) * chip.devices)

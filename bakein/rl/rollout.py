@@ -60,9 +60,6 @@ class Rollout(NamedTuple):
         policy_logprobs_BT: float32, log-probability of each token under the policy, the model at
             the sampler's temperature (at 0: the plain model), before top-k and top-p. It is
             defined for every token at all parameters, so this is what the learner compares with.
-        sampling_logprobs_BT: float32, log-probability under the distribution that the token was
-            drawn from, after top-k and top-p; 0 where the likeliest token was taken. The same
-            as the policy's where both are off.
         mask_BT: float32, 1 on the tokens that the row chose, up to and including its stop token; 0
             on forced tokens, which nothing may learn from and whose log-probabilities here are 0.
         truncated_B: bool, the row reached its limit without a stop token.
@@ -71,7 +68,6 @@ class Rollout(NamedTuple):
 
     tokens_BT: jax.Array
     policy_logprobs_BT: jax.Array
-    sampling_logprobs_BT: jax.Array
     mask_BT: jax.Array
     truncated_B: jax.Array
     length_B: jax.Array
@@ -101,14 +97,14 @@ def token_logprobs(logits: jax.Array, tokens: jax.Array) -> jax.Array:
 
 
 def _draw(logits_BV, keys_B, config):
-    """One token per row -> (token_B, policy_logprob_B, sampling_logprob_B)."""
+    """One token per row -> (token_B, its log-probability under the policy, float32 [B])."""
     if config.temperature == 0:
         token_B = jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
-        return token_B, token_logprobs(logits_BV, token_B), jnp.zeros(token_B.shape, jnp.float32)
+        return token_B, token_logprobs(logits_BV, token_B)
     policy_BV = logits_BV / config.temperature
     sampling_BV = truncate_logits(policy_BV, config.top_k, config.top_p)
     token_B = jax.vmap(jax.random.categorical)(keys_B, sampling_BV).astype(jnp.int32)
-    return token_B, token_logprobs(policy_BV, token_B), token_logprobs(sampling_BV, token_B)
+    return token_B, token_logprobs(policy_BV, token_B)
 
 
 def prefill(
@@ -172,7 +168,7 @@ def rollout(
             cache,
         )
         step_keys_B = jax.vmap(jax.random.fold_in, (0, None))(keys_B, step)
-        token_B, policy_B, sampling_B = _draw(logits_B1V[:, 0], step_keys_B, config)
+        token_B, logprob_B = _draw(logits_B1V[:, 0], step_keys_B, config)
         chosen_B = ~done_B
         if forcing is not None:
             progress, token_B, forced_B = force(forcing, progress, step, token_B, config.stop_id)
@@ -184,8 +180,7 @@ def rollout(
             done_B = done_B | (length_B >= forcing.limit)
         columns = (
             token_B,
-            jnp.where(chosen_B, policy_B, 0.0),
-            jnp.where(chosen_B, sampling_B, 0.0),
+            jnp.where(chosen_B, logprob_B, 0.0),
             chosen_B.astype(jnp.float32),
         )
 
@@ -201,10 +196,10 @@ def rollout(
 
     progress = None if forcing is None else begin(forcing, batch)
     zeros_BT = jnp.zeros((batch, new), jnp.float32)
-    written = (jnp.full((batch, new), config.pad_id, jnp.int32), zeros_BT, zeros_BT, zeros_BT)
+    written = (jnp.full((batch, new), config.pad_id, jnp.int32), zeros_BT, zeros_BT)
     start = (jnp.int32(0), token_B, ~live_B, jnp.zeros(batch, jnp.int32), cache, progress, written)
     with jax.named_scope(DECODE):
         *_, length_B, _, _, written = jax.lax.while_loop(unfinished, body, start)
-    tokens_BT, policy_BT, sampling_BT, mask_BT = written
+    tokens_BT, logprobs_BT, mask_BT = written
     stopped_B = jnp.any((tokens_BT == config.stop_id) & (mask_BT > 0), axis=1)
-    return Rollout(tokens_BT, policy_BT, sampling_BT, mask_BT, live_B & ~stopped_B, length_B)
+    return Rollout(tokens_BT, logprobs_BT, mask_BT, live_B & ~stopped_B, length_B)

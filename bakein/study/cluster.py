@@ -32,7 +32,7 @@ def join_cluster(
         _check(coordinator, processes, process)
     try:
         return join(coordinator, processes, process)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         if coordinator:
             raise ConfigError(f"--coordinator {coordinator}: {error}") from error
         raise ConfigError(
