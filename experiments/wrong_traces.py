@@ -9,12 +9,12 @@ traces: right ones in `correct`, and in between the ladder of `bakein.data.corru
 through the same SFT and the same GRPO. What is asked is W, the share that an arm gets of what
 correct traces add to the area under the RL curve.
 
-Last run 2026-11-28 with `--config.seeds=7`: 28 minutes and 1.1 GB on 2 CPU cores beside tests
-(2,862 s of one core); six seeds take six sevenths of it. Of the gain of `correct`, with 7 seeds and
-with the first 6 of them: `wrong_answer` .97 [.80, 1.17], good as correct, and .97 [.79, 1.22],
-which is said to help; `retry` .49 [.23, .64] and .48 [.15, .69] helps; `filler` -.04 [-.21, .08]
-and -.05 [-.27, .11] does not; `half_steps` .17 [-.01, .37] and .16 [-.07, .42], `all_steps` .08
-[-.11, .25] and .09 [-.17, .30], and `swapped` .04 [-.12, .22] and .06 [-.15, .24] are undecided.
+Last run 2026-11-28, 6 seeds: 22 minutes and 1.0 GB on 2 CPU cores beside tests (2,409 s of one
+core); `--config.seeds=7` took 28 (2,862). Of the gain of `correct`, with 6 seeds and with 7:
+`wrong_answer` .97 [.79, 1.22], which is said to help, and .97 [.80, 1.17], good as correct;
+`retry` .48 [.15, .69] and .49 [.23, .64] helps; `filler` -.05 [-.27, .11] and -.04 [-.21, .08]
+does not; `half_steps` .16 [-.07, .42] and .17 [-.01, .37], `all_steps` .09 [-.17, .30] and .08
+[-.11, .25], and `swapped` .06 [-.15, .24] and .04 [-.12, .22] are undecided.
 """
 
 from bakein.data import corruption
