@@ -31,8 +31,8 @@ quickstart: $(STAMP)
 	$(BIN)/bakein run $(EXPERIMENT) --workdir $(WORKDIR)
 
 test: $(STAMP) $(VENV)/gym
-	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term-missing:skip-covered \
-		--cov-fail-under=90 $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
+		--cov --cov-report=term-missing:skip-covered --cov-fail-under=90 $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ Three arms see the same number of pretraining tokens: `standard` has no reasonin
 them, `baked_in` has 20 %, `wrong_traces` the same 20 % with every step corrupted. Then all get the
 same SFT and the same GRPO; besides, GRPO straight from each base model. Five seeds.
 
-Costs 9 minutes and 1.2 GB on 2 CPU cores. Last run 2026-11-21, accuracy after RL: `baked_in` .901,
+Costs 9 minutes and 1.4 GB on 2 CPU cores. Last run 2026-11-28, accuracy after RL: `baked_in` .901,
 `wrong_traces` .311, `standard` .189; `baked_in` − `standard` +.712 [.643, .769].
 """
 

@@ -28,6 +28,9 @@ def test_no_trace_of_the_example_solves_a_held_out_problem_on_its_way():
 def test_the_example_runs(tmp_path, capsys):
     small = [
         "seeds=2",
+        "model.layers=1",
+        "model.d_model=16",
+        "model.d_ff=16",
         "stages.pretrain.tokens=8_000",
         "stages.rl.steps=2",
         "evaluation.problems=8",
