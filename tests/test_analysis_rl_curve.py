@@ -62,6 +62,9 @@ def test_steepest_slope_is_the_derivative_at_the_midpoint():
         (SAMPLES, np.where(SAMPLES > 0, 0.7, 0.1), "constant"),
         (SAMPLES, 0.1 + 0.02 * np.arange(13), "outside the range"),
         (SAMPLES, np.where(np.arange(13) > 6, 0.9, 0.1), "step or a drift"),
+        # No asymptote can be read off what has not begun to level off.
+        (SAMPLES, 0.1 + 0.6 * (SAMPLES / SAMPLES[-1]) ** 0.8, "still rising"),
+        (SAMPLES, logistic(0.1, 0.8, 1.2, 0.7 * SAMPLES[-1]), "still rising"),
     ],
 )
 def test_undetermined_curves_are_unidentified(compute, reward, reason):
@@ -94,11 +97,26 @@ def test_fit_refuses(compute, reward, message):
         rl_curve.fit(compute, reward)
 
 
-def test_aurc_runs_from_the_first_positive_compute():
-    assert rl_curve.aurc([0, 1, 2, 4], [0.9, 0.2, 0.2, 0.2]) == pytest.approx(0.2)
-    assert rl_curve.aurc([0, 1, 4], [0.5, 0.0, 1.0]) == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="needs at least 2"):
-        rl_curve.aurc([0, 1], [0.1, 0.2])
+def test_aurc_is_the_mean_height_over_its_span():
+    assert rl_curve.aurc([0, 1, 2, 4], [0.9, 0.2, 0.2, 0.2], (1, 4)) == pytest.approx(0.2)
+    assert rl_curve.aurc([0, 1, 4], [0.5, 0.0, 1.0], (1, 4)) == pytest.approx(0.5)
+    assert rl_curve.aurc([0, 1, 4], [0.5, 0.0, 1.0], (2, 4)) == pytest.approx(0.75)
+    for span in ((0, 4), (1, 5), (4, 4), (2, 1)):
+        with pytest.raises(ValueError, match=r"allowed: inside C = \[1.0, 4.0\]"):
+            rl_curve.aurc([0, 1, 4], [0.5, 0.0, 1.0], span)
+    with pytest.raises(ValueError, match="span is 1 to 4"):
+        rl_curve.aurc([0], [0.1], (1, 4))
+
+
+def test_over_one_span_who_draws_more_on_the_same_curve_gains_nothing():
+    def curve(compute):
+        return np.log2(np.maximum(compute, 1)) / 16
+
+    few, many = np.array([0, 1000, 2000, 4000, 8000]), np.array([0, 3000, 6000, 12000, 24000])
+    areas = [rl_curve.aurc(x, curve(x), (3000, 8000)) for x in (few, many)]
+    assert areas[0] == pytest.approx(areas[1])
+    whole = [rl_curve.aurc(x, curve(x), (x[1], x[-1])) for x in (few, many)]
+    assert whole[1] > whole[0] + 0.05
 
 
 def test_samples_to_a_threshold():
@@ -136,18 +154,18 @@ def test_token_equivalents():
 def test_split_counts_problems_when_k_is_n():
     base, after = np.array([0, 0, 4, 8, 2]), np.array([3, 0, 8, 8, 0])
     split = rl_curve.split(base, after, 8, 8)
-    assert split.expansion == pytest.approx(1 / 5)
-    assert split.contraction == pytest.approx(1 / 5)
-    assert split.gain_1 == pytest.approx((3 + 4 - 2) / 40)
-    assert split.gain_k == pytest.approx(0)
-    assert split.sharpening == pytest.approx(split.gain_1)
+    assert split.expansion_P.tolist() == [1, 0, 0, 0, 0]
+    assert split.contraction_P.tolist() == [0, 0, 0, 0, 1]
+    assert split.gain_1_P.mean() == pytest.approx((3 + 4 - 2) / 40)
+    assert split.gain_k_P.tolist() == [1, 0, 0, 0, -1]
+    assert split.sharpening_P.mean() == pytest.approx(split.gain_1_P.mean())
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 16), st.integers(0, 16)), min_size=1), st.integers(1, 16))
 def test_split_adds_up(pairs, k):
     split = rl_curve.split(*np.array(pairs).T, 16, k)
-    assert split.gain_k == pytest.approx(split.expansion - split.contraction, abs=1e-12)
+    np.testing.assert_allclose(split.gain_k_P, split.expansion_P - split.contraction_P, atol=1e-12)
 
 
 def test_split_refuses_different_evaluations():

@@ -99,6 +99,14 @@ def test_fit_power_needs_three_points():
     assert "needs at least 3" in slopes.fit_power([1, 2], [0.1, 0.2]).reason
 
 
+def test_the_mean_of_curves_has_the_mean_of_their_areas():
+    curves = np.random.default_rng(0).random((7, 3, 5))
+    areas = slopes.area_over_log2(KS, curves)
+    assert areas.shape == (3, 5)
+    assert areas[1, 2] == pytest.approx(slopes.area_over_log2(KS, curves[:, 1, 2]))
+    assert areas.mean() == pytest.approx(slopes.area_over_log2(KS, curves.mean(axis=(1, 2))))
+
+
 def test_area_over_log2_is_the_mean_height():
     assert slopes.area_over_log2(KS, np.full(7, 0.3)) == pytest.approx(0.3)
     assert slopes.area_over_log2(KS, np.log2(KS) / 6) == pytest.approx(0.5)
@@ -115,7 +123,7 @@ def test_area_over_log2_is_the_mean_height():
         ([0, 1], [0, 1], "positive and increasing"),
         ([2, 1], [0, 1], "positive and increasing"),
         ([1, 2], [0, np.nan], "finite"),
-        ([1, 2, 3], [0, 1], "allowed: one shape"),
+        ([1, 2, 3], [0, 1], r"allowed: \[points\], \[points, ...\]"),
     ],
 )
 def test_area_refuses(x, y, message):

@@ -213,8 +213,8 @@ def test_a_proposal_is_held_against_what_nobody_chose(tmp_path):
 def test_a_worse_proposal_is_called_worse(tmp_path):
     answer = answer_of(checked(tmp_path, -2.5, seeds=4))
     assert answer["verdict"] == "worse"
-    assert "worse than 5 held-out mixtures" in answer["sentence"]
-    assert "better than 0 of them" in answer["sentence"]
+    assert "worse than the average of 5 held-out mixtures" in answer["sentence"]
+    assert "better than 0 of them and worse than 5" in answer["sentence"]
 
 
 def test_an_unfinished_check_and_one_seed_decide_nothing(tmp_path):

@@ -336,7 +336,8 @@ def test_rl_curves_on_different_grids_are_an_error(whole, tmp_path):
         assemble(read_study(workdir))
 
 
-def test_a_seed_that_drew_more_groups_has_its_area_over_its_own_samples(whole, tmp_path):
+def test_areas_are_over_the_samples_that_all_curves_have(whole, tmp_path):
+    """A seed that drew more groups on the same curve over log₂ C has not learnt any faster."""
     workdir = copy(whole, tmp_path)
     before = assemble(read_study(workdir))
     path = workdir / "stages" / "rl-standard-3" / "records.jsonl"
@@ -347,14 +348,17 @@ def test_a_seed_that_drew_more_groups_has_its_area_over_its_own_samples(whole, t
         metrics = {n["id"]: n["metrics"] for n in results["nodes"]}
         return metrics[f"rl-standard-{seed}"]["rl_area"]
 
-    points = [r for r in map(json.loads, path.read_text().splitlines()) if "heldout" in r]
-    own = rl_curve.aurc([p["samples"] for p in points], [p["heldout"] for p in points])
-    assert area(after, 3) == pytest.approx(own)
-    assert area(after, 3) != area(before, 3)
-    assert area(after, 2) == area(before, 2)
+    def points(seed):
+        path = workdir / "stages" / f"rl-standard-{seed}" / "records.jsonl"
+        found = [r for r in map(json.loads, path.read_text().splitlines()) if "heldout" in r]
+        return [p["samples"] for p in found], [p["heldout"] for p in found]
+
+    shared = points(3)[0][1], points(2)[0][-1]
+    for seed in (2, 3):
+        assert area(after, seed) == pytest.approx(rl_curve.aurc(*points(seed), shared))
+        assert area(after, seed) != area(before, seed)
     curve = next(c for c in after["curves"] if (c["name"], c["arm"]) == ("rl", "standard"))
-    samples = [p["samples"] for p in points]
-    assert curve["x"] == [x and x - 64 + 64 / len(after["seeds"]) for x in samples]
+    assert curve["x"] == [x and x - 64 + 64 / len(after["seeds"]) for x in points(3)[0]]
 
 
 def test_rl_curves_that_do_not_begin_at_zero_are_an_error(whole, tmp_path):

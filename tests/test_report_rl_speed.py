@@ -172,15 +172,26 @@ def test_where_neither_gets_there_nothing_is_known(tmp_path):
     assert "[0.00, ∞)" in cells(answer)
 
 
-def test_without_a_threshold_it_is_the_controls_last(tmp_path):
-    answer = answer_of(asked(tmp_path, (2000, 500), threshold=None))
+@pytest.mark.parametrize(
+    ("half", "slow", "verdict"),
+    [((6000, 500), "standard", "faster"), ((500, 6000), "baked_in", "slower")],
+)
+def test_without_a_threshold_it_is_the_lower_of_both_last_ones(tmp_path, half, slow, verdict):
+    answer = answer_of(asked(tmp_path, half, threshold=None))
     curves = assemble(read_study(tmp_path))["curves"]
-    last = next(c for c in curves if (c["name"], c["arm"], c["stage"]) == ("rl", "standard", "rl"))
+    last = next(c for c in curves if (c["name"], c["arm"], c["stage"]) == ("rl", slow, "rl"))
+    side = "control" if slow == "standard" else "treated"
     for seed in answer["by_seed"]:
         assert seed["threshold"] == last["seeds"][str(seed["seed"])][-1]
-        assert seed["control"] == GRID[-1]
-    assert answer["verdict"] == "faster"
-    assert "the last accuracy of standard" in answer["sentence"]
+        assert seed[side] == GRID[-1]
+    assert (answer["verdict"], answer["bound"]) == (verdict, "exact")
+    assert "the lower of both last accuracies" in answer["sentence"]
+
+
+def test_what_seeds_only_bound_is_not_cured_by_more_seeds(tmp_path):
+    answer = answer_of(asked(tmp_path, (90_000, 80_000), threshold=0.6))
+    assert answer["verdict"] == "underpowered"
+    assert "more seed" not in answer["sentence"].replace("more seeds would not", "")
 
 
 def test_one_seed_decides_nothing(tmp_path):

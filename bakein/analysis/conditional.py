@@ -10,15 +10,19 @@ pass@1 was not chosen: it uses the two nodes beside it and none of the others. T
 result of the treatment, so this describes, and explains nothing; it is refused where the arms'
 levels do not overlap, for then no level is shared.
 
-Legend: S seeds, N nodes per seed.
+Legend: S seeds, P problems, N nodes per seed.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bakein.analysis import bootstrap, jackknife
+
+# Slopes and levels of the treated arm's nodes, then of the control's, each [S, N].
+Nodes = tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]
 
 
 @dataclass(frozen=True)
@@ -44,17 +48,23 @@ def compare(
     treated_level_SN: ArrayLike,
     control_slope_SN: ArrayLike,
     control_level_SN: ArrayLike,
+    without: Sequence[Sequence[Nodes]],
     resamples: int,
     level: float,
     rng: np.random.Generator,
 ) -> Conditional:
-    """Compares two arms' slopes at equal level; intervals over seeds, by the jackknife's scores.
+    """Compares two arms' slopes at equal level; intervals over seeds and problems, by jackknife.
+
+    Arms of one slope whose problems are a sample were told apart in 18 to 44 % of studies by an
+    interval over their seeds alone (nominal 5 %, five seeds, 32 problems a node).
 
     Args:
         treated_slope_SN: slopes of the treated arm's nodes, the same nodes for every seed.
         treated_level_SN: their levels; take logit(pass@1), which slopes are nearer to linear in.
         control_slope_SN: those of the control, seed by seed.
         control_level_SN: their levels.
+        without: the same four arrays with each problem left out in turn, a sequence for each set of
+            problems that is a sample of its own: one set, or those of slopes and those of levels.
         resamples: bootstrap draws, at least 100.
         level: of the intervals, for instance 0.95.
         rng: the source of draws.
@@ -68,27 +78,33 @@ def compare(
         shapes = ", ".join(str(array.shape) for array in four)
         raise ValueError(f"shapes are {shapes}; allowed: one shape [seeds, nodes]")
     slope_ASN, level_ASN = np.stack(four[:2]), np.stack(four[2:])
-    raw = bootstrap.mean_interval((slope_ASN[0] - slope_ASN[1]).mean(axis=1), resamples, level, rng)
-    seeds = slope_ASN.shape[1]
+    sets = [
+        [(np.stack(nodes[::2]), np.stack(nodes[1::2])) for nodes in of_set] for of_set in without
+    ]
+
+    def interval(statistic: Callable[[np.ndarray, np.ndarray, np.ndarray], float]):
+        seeds_S = jackknife.scores(
+            lambda kept: statistic(slope_ASN[:, kept], level_ASN[:, kept], shared_ASN[:, kept]),
+            slope_ASN.shape[1],
+        )
+        left_out = [[statistic(*both, shared_ASN) for both in of_set] for of_set in sets]
+        scores_SP = seeds_S[:, None] + jackknife.deviations(left_out)
+        return bootstrap.mean_interval(scores_SP, resamples, level, rng)
+
     low, high = level_ASN.min(axis=(1, 2)).max(), level_ASN.max(axis=(1, 2)).min()
     shared_ASN = (level_ASN >= low) & (level_ASN <= high)
+    raw = interval(lambda slope, *_: float(np.mean(slope[0] - slope[1])))
     reason = _unidentified(level_ASN, shared_ASN)
     if reason:
         return Conditional(raw, None, None, None, np.full(slope_ASN.shape, np.nan), False, reason)
 
-    def over_seeds(part: int) -> bootstrap.Interval:
-        scores_S = jackknife.scores(
-            lambda kept: _covary(*(of_all[:, kept] for of_all in data))[part], seeds
-        )
-        return bootstrap.mean_interval(scores_S, resamples, level, rng)
-
-    data = slope_ASN, level_ASN, shared_ASN
-    _, tie = _covary(*data)
+    difference, tied = (interval(lambda *data, n=n: _covary(*data)[n]) for n in (0, 1))
+    _, tie = _covary(slope_ASN, level_ASN, shared_ASN)
     mean_slope, mean_level = _means(slope_ASN, shared_ASN), _means(level_ASN, shared_ASN)
     residuals = mean_slope + tie * (level_ASN - mean_level) - slope_ASN
     residuals[~shared_ASN] = np.nan
     shared = float(low), float(high)
-    return Conditional(raw, over_seeds(0), over_seeds(1), shared, residuals, True, "")
+    return Conditional(raw, difference, tied, shared, residuals, True, "")
 
 
 def _means(values_ASN: np.ndarray, shared_ASN: np.ndarray) -> np.ndarray:

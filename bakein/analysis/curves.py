@@ -23,7 +23,7 @@ class Band:
 
 
 def band(scores_XSP: ArrayLike, resamples: int, level: float, rng: np.random.Generator) -> Band:
-    """Mean and pointwise interval over seeds and problems at every x.
+    """Mean and pointwise interval over seeds and problems at every x, of rates in 0..1.
 
     Args:
         scores_XSP: [points, seeds, problems], as pass@k of each problem at each k; or [points,
@@ -38,7 +38,10 @@ def band(scores_XSP: ArrayLike, resamples: int, level: float, rng: np.random.Gen
     scores = np.asarray(scores_XSP, float)
     scores = scores[..., None] if scores.ndim == 2 else scores
     draws = bootstrap.draw(scores, resamples, rng)
-    intervals = [draws.interval(level, x) for x in range(len(scores))]
+    cells = scores[0].size
+    intervals = [
+        bootstrap.bounded(draws.interval(level, x), cells, 0.0, 1.0) for x in range(len(scores))
+    ]
     limits = np.array([[interval.low, interval.high] for interval in intervals])
     limits[~np.isfinite(limits)] = np.nan
     return Band(draws.estimate_M, limits[:, 0], limits[:, 1], level, draws.seeds)

@@ -77,8 +77,9 @@ def frontier(
     probability_F, out = np.full(count, np.nan), set()
     if seeds > 1:
         out = {f for i, (f, _) in enumerate(others) if draws.interval(at_once, i).low > 0}
-        best_B = own.at(level).argmax(axis=1)
-        probability_F = np.bincount(best_B, minlength=count) / resamples
+        draws_BF = own.at(level)
+        best_BF = draws_BF == draws_BF.max(axis=1, keepdims=True)
+        probability_F = np.mean(best_BF / best_BF.sum(axis=1, keepdims=True), axis=0)
     return Frontier(
         shares_F=shares,
         mean_F=mean_F,

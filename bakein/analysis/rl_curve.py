@@ -15,6 +15,7 @@ from scipy import optimize, stats
 from bakein.analysis import passk, slopes
 
 _EXPONENTS = (0.1, 20.0)  # bounds of B; an estimate at a bound is not identified
+_SEEN = 0.8  # of the fitted rise: A lies farther beyond what was seen than the data can tell
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def fit(compute_X: ArrayLike, reward_X: ArrayLike) -> RewardFit:
     """Fits the RL curve; R0 is given by the first point, where C = 0.
 
     Identified only where the data determine it: at least four points after C = 0, a fit that is
-    better than a constant (F test, 5 %), C_mid inside the range seen, B off its bounds.
+    better than a constant (F test, 5 %), C_mid inside the range seen, four fifths of the rise seen,
+    B off its bounds.
 
     Args:
         compute_X: C, beginning with 0, increasing.
@@ -95,6 +97,8 @@ def fit(compute_X: ArrayLike, reward_X: ArrayLike) -> RewardFit:
         return unidentified("half of the rise lies outside the range of C")
     if min(log_exponent - low[1], high[1] - log_exponent) < 1e-3:
         return unidentified("B is at its bound: the curve is a step or a drift")
+    if _rise(np.array([1.0, log_exponent, log_midpoint]), 0.0, x[-1:])[0] < _SEEN:
+        return unidentified("the curve is still rising: less than 80 % of the fitted rise is seen")
     residuals = np.concatenate([[0.0], best.fun])
     return RewardFit(start, float(asymptote), exponent, midpoint, residuals, True, "")
 
@@ -118,20 +122,32 @@ def _guess(
     return np.array([start + height_G[best], *cells[best]])
 
 
-def aurc(compute_X: ArrayLike, reward_X: ArrayLike) -> float:
+def aurc(compute_X: ArrayLike, reward_X: ArrayLike, span: tuple[float, float]) -> float:
     """AURC: fit-free area under the reward over log₂ C, per doubling (metrics 6 and 8).
 
-    C = 0 has no place on a logarithmic axis: the area runs from the first positive C to the last,
-    and the untrained policy's reward does not enter. Compare arms on one grid of C only.
+    C = 0 has no place on a logarithmic axis, and the untrained policy's reward does not enter. At
+    the ends of the span the curve is interpolated, linearly in log₂ C.
+
+    Args:
+        compute_X: C, beginning with 0, increasing.
+        reward_X: held-out reward at each C.
+        span: lowest and highest C of the area, inside the positive C of the curve. To be compared,
+            curves must have one span: who draws more samples has more time to rise.
 
     Returns:
         The mean height of the curve over log₂ C, in units of reward.
 
     Raises:
-        ValueError: shapes differ, C does not begin with 0 or increase, fewer than two C > 0.
+        ValueError: shapes differ, C does not begin with 0 or increase, the span is empty or goes
+            beyond the curve.
     """
     compute, reward = check_curve(compute_X, reward_X)
-    return slopes.area_over_log2(compute[1:], reward[1:])
+    low, high = span
+    if len(compute) < 2 or not compute[1] <= low < high <= compute[-1]:
+        raise ValueError(f"span is {low:g} to {high:g}; allowed: inside C = {compute[1:].tolist()}")
+    inner_X = compute[(compute > low) & (compute < high)]
+    x = np.concatenate([[low], inner_X, [high]])
+    return float(slopes.area_over_log2(x, np.interp(np.log2(x), np.log2(compute[1:]), reward[1:])))
 
 
 @dataclass(frozen=True)
@@ -194,21 +210,23 @@ def token_equivalents(prompts: float, rollouts: float, length: float, reference:
 
 @dataclass(frozen=True)
 class Split:
-    """Sharpening against expansion, before and after RL on the same problems.
+    """Sharpening against expansion, before and after RL on the same problems: scores [P].
 
-    `expansion` is the share of problems unsolved by the base in k samples and solved in k after;
-    `contraction` the reverse: gain_k = expansion − contraction. Sampling alone gives both, equally.
+    `expansion` is the chance that k samples of the base do not solve the problem and k after do;
+    `contraction` the reverse: gain_k = expansion − contraction. Sampling alone gives both, equally,
+    and the less so the more alike the random numbers of both evaluations make their samples: what
+    may be compared between arms is their difference.
     """
 
-    gain_1: float
-    gain_k: float
-    expansion: float
-    contraction: float
+    gain_1_P: np.ndarray
+    gain_k_P: np.ndarray
+    expansion_P: np.ndarray
+    contraction_P: np.ndarray
 
     @property
-    def sharpening(self) -> float:
+    def sharpening_P(self) -> np.ndarray:
         """Δpass@1 − Δpass@k: what became likelier without becoming newly possible."""
-        return self.gain_1 - self.gain_k
+        return self.gain_1_P - self.gain_k_P
 
 
 def split(base_correct_P: ArrayLike, after_correct_P: ArrayLike, n: int, k: int) -> Split:
@@ -222,10 +240,10 @@ def split(base_correct_P: ArrayLike, after_correct_P: ArrayLike, n: int, k: int)
         raise ValueError(f"shapes {base.shape} and {after.shape} differ; they are one evaluation")
     before_k, after_k = passk.pass_at_k(base, n, k), passk.pass_at_k(after, n, k)
     return Split(
-        gain_1=float(np.mean(after - base) / n),
-        gain_k=float(np.mean(after_k - before_k)),
-        expansion=float(np.mean((1 - before_k) * after_k)),
-        contraction=float(np.mean(before_k * (1 - after_k))),
+        gain_1_P=(after - base) / n,
+        gain_k_P=after_k - before_k,
+        expansion_P=(1 - before_k) * after_k,
+        contraction_P=before_k * (1 - after_k),
     )
 
 

@@ -160,23 +160,28 @@ def exponents(correct_P: ArrayLike, n: int, ks: ArrayLike) -> Exponents:
     return Exponents(fit_beta(correct_P, n, ks), fit_power(ks, curve_K))
 
 
-def area_over_log2(x: ArrayLike, y: ArrayLike) -> float:
+def area_over_log2(x: ArrayLike, y: ArrayLike) -> np.ndarray:
     """Fit-free area under y over log₂ x, divided by the doublings spanned: the mean height of y.
 
     Args:
-        x: positive and increasing: k, samples, tokens or FLOPs.
-        y: the curve at each x.
+        x: positive and increasing: k, samples, tokens or FLOPs; [points].
+        y: the curves at each x, [points] or [points, ...]: one for each seed and problem, say. The
+            area is linear in y, so the mean of curves has the mean of their areas.
 
     Returns:
-        The area by the trapezoid rule, in units of y, comparable between grids of one range.
+        The areas [...] by the trapezoid rule, in units of y, comparable between grids of one range.
 
     Raises:
         ValueError: fewer than two points, x not positive and increasing, or y not finite.
     """
-    x, y = check_curve(x, y)
+    (x, _), y = check_curve(x, x), np.asarray(y, float)
+    if y.shape[:1] != x.shape:
+        raise ValueError(f"x has shape {x.shape} and y {y.shape}; allowed: [points], [points, ...]")
+    if not np.all(np.isfinite(y)):
+        raise ValueError("y must be finite")
     if len(x) < 2:
         raise ValueError(f"{len(x)} points; an area needs at least 2")
-    return float(np.trapezoid(y, np.log2(x)) / np.log2(x[-1] / x[0]))
+    return np.trapezoid(y, np.log2(x), axis=0) / np.log2(x[-1] / x[0])
 
 
 def check_curve(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

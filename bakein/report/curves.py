@@ -24,8 +24,8 @@ def pass_at_k_curve(
     band = curves.band(scores_KSP, settings["resamples"], settings["level"], _rng(settings))
     beta = slopes.fit_beta(scores.correct_SP.reshape(-1), scores.samples, ks)
     power = slopes.fit_power(ks, band.mean_X)
-    areas_S = found["pass_area"][:, 0].tolist() if len(ks) > 1 else []
-    fit = {"tail_exponent": beta.alpha, "power_exponent": power.b, **_area(areas_S, settings)}
+    area = _area(found.get("pass_area"), settings)
+    fit = {"tail_exponent": beta.alpha, "power_exponent": power.b, **area}
     fit["reason"] = beta.reason or power.reason
     by_seed = dict(zip(map(str, scores.seeds), scores_KSP.mean(axis=2).T.tolist(), strict=True))
     return _curve("pass@k", scores.arm, scores.stage, ks, band, by_seed, fit)
@@ -74,28 +74,38 @@ def mean_samples(samples_SX: np.ndarray) -> list[float]:
 def area_scores(
     study: Study, scores: Scores, found: Mapping[str, np.ndarray], ks: list[int]
 ) -> dict[str, np.ndarray]:
-    """The areas under a place's curves as scores [S, 1], by metric, where it has such curves.
+    """The areas under a place's curves as scores by metric, where it has such curves.
 
-    `found` are the place's other metrics.
+    Of pass@k [S, P]; of RL [S, 1], over the samples that all curves of the stage have. `found` are
+    the place's other metrics.
     """
     areas = {}
     if len(ks) > 1:
-        seeds_KS = np.array([found[f"pass@{k}"].mean(axis=1) for k in ks])
-        areas["pass_area"] = np.array(
-            [[slopes.area_over_log2(ks, seed_K)] for seed_K in seeds_KS.T]
-        )
+        areas["pass_area"] = slopes.area_over_log2(ks, [found[f"pass@{k}"] for k in ks])
     nodes, samples_SX, reward_SX = rl_points(study, scores.arm, scores.stage)
-    areas_S = rl_areas(samples_SX, reward_SX)
-    if areas_S and [node.seed for node in nodes] == list(scores.seeds):
-        areas["rl_area"] = np.array([areas_S]).T
+    area_SP = rl_areas(study, scores.stage, samples_SX, reward_SX)
+    if area_SP is not None and [node.seed for node in nodes] == list(scores.seeds):
+        areas["rl_area"] = area_SP
     return areas
 
 
-def rl_areas(samples_SX: np.ndarray, reward_SX: np.ndarray) -> list[float]:
-    """Each seed's area over its own samples; [] where the curves have too few points."""
+def rl_areas(
+    study: Study, stage: str, samples_SX: np.ndarray, reward_SX: np.ndarray
+) -> np.ndarray | None:
+    """Each seed's area [S, 1] over the samples that every arm and seed of the stage has drawn.
+
+    Arms may differ in these: in their steps, or where groups are drawn until enough teach. None
+    where the curves have too few points, or share no samples.
+    """
     if samples_SX.shape[1] < 3:
-        return []
-    return [rl_curve.aurc(*both) for both in zip(samples_SX, reward_SX, strict=True)]
+        return None
+    drawn = [rl_points(study, arm, stage)[1] for arm in dict.fromkeys(n.arm for n in study.nodes)]
+    drawn = [arm_SX for arm_SX in drawn if arm_SX.shape[1] > 1]
+    span = max(arm_SX[:, 1].max() for arm_SX in drawn), min(arm_SX[:, -1].min() for arm_SX in drawn)
+    if span[0] >= span[1]:
+        return None
+    curves_S = zip(samples_SX, reward_SX, strict=True)
+    return np.array([[rl_curve.aurc(*curve, span)] for curve in curves_S])
 
 
 def rl_curves(study: Study, arm: str, stage: str, settings: dict[str, Any]) -> list[Curve]:
@@ -116,7 +126,7 @@ def rl_curves(study: Study, arm: str, stage: str, settings: dict[str, Any]) -> l
         "exponent": found.exponent,
         "midpoint_samples": found.midpoint,
         "steepest_slope": found.steepest_slope,
-        **_area(rl_areas(samples_SX, reward_SX), settings),
+        **_area(rl_areas(study, stage, samples_SX, reward_SX), settings),
         "reason": found.reason,
     }
     seeds = {str(node.seed): row.tolist() for node, row in zip(nodes, reward_SX, strict=True)}
@@ -160,21 +170,22 @@ def rl_split(
         "seeds": list(seeds),
     }
     for key in ("gain_1", "gain_k", "sharpening", "expansion", "contraction"):
-        found = _mean([getattr(part, key) for part in parts], settings)
+        found = _mean(np.array([getattr(part, f"{key}_P") for part in parts]), settings)
         row[key] = found.estimate
         row[f"{key}_ci"] = _limits(found)
     return row
 
 
-def _area(areas_S: list[float], settings: dict[str, Any]) -> dict[str, Any]:
-    if not areas_S:  # the curve has too few points
+def _area(area_SP: np.ndarray | None, settings: dict[str, Any]) -> dict[str, Any]:
+    if area_SP is None:  # the curve has too few points
         return {"area": None, "area_ci": None}
-    found = _mean(areas_S, settings)
+    found = _mean(area_SP, settings)
     return {"area": found.estimate, "area_ci": _limits(found)}
 
 
-def _mean(values: list[float], settings: dict[str, Any]) -> bootstrap.Interval:
-    return bootstrap.mean_interval(values, settings["resamples"], settings["level"], _rng(settings))
+def _mean(scores_SP: np.ndarray, settings: dict[str, Any]) -> bootstrap.Interval:
+    resamples, level = settings["resamples"], settings["level"]
+    return bootstrap.mean_interval(scores_SP, resamples, level, _rng(settings))
 
 
 def _limits(found: bootstrap.Interval) -> list[float] | None:

@@ -16,7 +16,7 @@ from bakein.report.scores import Scores
 
 
 def slope_metrics(scores: Scores, probes: Mapping[str, Record]) -> dict[str, np.ndarray]:
-    """Scores of one place's probes by metric: slopes [S, P], areas [S, 1].
+    """Scores [S, P] of one place's probes by metric: slopes and areas.
 
     Args:
         scores: one arm after one stage.
@@ -26,8 +26,8 @@ def slope_metrics(scores: Scores, probes: Mapping[str, Record]) -> dict[str, np.
     for (probe, variant), part in scores.probes.items():
         ks = sorted({*probes[probe]["k"]})
         if len(ks) > 1:
-            area_S = pass_areas(part.correct_SP, part.samples, ks)
-            found[f"{probe}/{variant}/pass_area"] = area_S[:, None]
+            area_SP = pass_areas(part.correct_SP, part.samples, ks)
+            found[f"{probe}/{variant}/pass_area"] = area_SP
     for probe in dict.fromkeys(probe for probe, _ in scores.probes):
         sizes = probes[probe].get("budgets", ())
         if sizes:
@@ -43,6 +43,6 @@ def thinking_counts(scores: Scores, probe: str, sizes: list[int]) -> tuple[np.nd
 
 
 def pass_areas(correct_SP: np.ndarray, samples: int, ks: list[int]) -> np.ndarray:
-    """The area [S] under each seed's pass@k over log₂ k; `ks` increase."""
-    pass_KS = np.array([passk.pass_at_k(correct_SP, samples, k).mean(axis=1) for k in ks])
-    return np.array([slopes.area_over_log2(ks, seed_K) for seed_K in pass_KS.T])
+    """The area [S, P] under each problem's pass@k over log₂ k; `ks` increase."""
+    pass_KSP = np.array([passk.pass_at_k(correct_SP, samples, k) for k in ks])
+    return slopes.area_over_log2(ks, pass_KSP)

@@ -376,8 +376,8 @@ def rl_speed(
         treated: arm.
         control: arm.
         stage: of RL, with a curve.
-        threshold: held-out accuracy that both are to reach; None for the last one of the control,
-            seed by seed.
+        threshold: held-out accuracy that both are to reach; None for the lower of their last
+            ones, seed by seed.
         epsilon: smallest relative difference in samples that matters.
     """
     return ConfigDict(

@@ -138,6 +138,7 @@ class Gym:
         """Verifies by the package; well formed: a space, then any answer.
 
         Where the problem's answer is not the package's (a wrong label), it is right to repeat it.
+        Right answers that are written differently are one answer in a vote.
         """
         answer = completion[1:] if completion.startswith(" ") else ""
         dataset = self._dataset(problem.seed)
@@ -146,7 +147,7 @@ class Gym:
             right = _is_right(dataset, answer, entry)
         else:
             right = answer == problem.answer
-        return Check(right, bool(answer), (), answer)
+        return Check(right, bool(answer), (), problem.answer if right else answer)
 
     def _dataset(self, seed: int) -> Any:
         return _dataset(self.task, json.dumps(self.options), seed)

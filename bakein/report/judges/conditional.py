@@ -6,7 +6,8 @@ which slope: PROBE/slope is sequential, in logits of accuracy per doubling of th
 with the frozen evaluation's pass@1 as its level; pass_area and PROBE/VARIANT/pass_area are
 parallel, the mean height of pass@k over log₂ k, with the pass@1 of the same samples.
 
-Shape suffixes: S seeds, N nodes (stage by stage, its levels of difficulty in order), K attempts.
+Shape suffixes: S seeds, P and Q problems, N nodes (stage by stage, its levels of difficulty in
+order), K attempts.
 """
 
 from dataclasses import dataclass, replace
@@ -65,7 +66,8 @@ def judge_conditional(question: Row, evidence: Evidence) -> Row:
     seeds = evidence.seeds(places)
     if not seeds:
         return {**row, **unmeasured(RULES["underpowered"])}
-    row["nodes"] = [node for place in places for node in _nodes(slope, place, seeds, evidence)]
+    parts = [_part_of(slope, place, seeds, evidence) for place in places]
+    row["nodes"] = [node for part in parts for node in _nodes(part)]
     row["curves"] = [_curve(slope, place, seeds, evidence) for place in places]
     row["curves"] += [
         _curve(replace(slope, probe=probe), place, seeds, evidence)
@@ -74,14 +76,15 @@ def judge_conditional(question: Row, evidence: Evidence) -> Row:
     ]
     if not slope.budgets:
         row["exponents"] = [_exponents(slope, place, seeds, evidence) for place in places]
-    arrays = [
-        np.array([node[key] for node in row["nodes"] if node["arm"] == arm]).T
-        for arm in (treated, control)
-        for key in ("slopes", "levels")
+    arms = treated, control
+    arrays = _arrays(row["nodes"], arms)
+    without = [
+        [_arrays([node for part in parts for node in _nodes(part, **drop)], arms) for drop in drops]
+        for drops in _drops(slope, parts[0])
     ]
     settings = evidence.settings
     draws = evidence.resampling()
-    found = conditional.compare(*arrays, *draws)
+    found = conditional.compare(*arrays, without, *draws)
     verdict = str(verdicts.slope_at_equal_level(found.difference, question["epsilon"]))
     effect, tie = found.difference, found.tie
     return {
@@ -110,7 +113,7 @@ def _passes(found: conditional.Conditional) -> list[float] | None:
     return [float(1 / (1 + np.exp(-logit))) for logit in found.shared] if found.shared else None
 
 
-def _lines(found: conditional.Conditional, arrays: list[np.ndarray]) -> Row:
+def _lines(found: conditional.Conditional, arrays: conditional.Nodes) -> Row:
     """Each arm's fitted slope at both ends of the shared range, and what the lines leave."""
     if found.tie is None:
         return {"lines": None, "residual": None, "largest_residual": None}
@@ -147,36 +150,79 @@ def _part(slope: _Slope, scores: Scores) -> Scores:
     return scores.probes[slope.probe, slope.variant] if slope.probe else scores
 
 
-def _nodes(slope: _Slope, place: Place, seeds: tuple[int, ...], evidence: Evidence) -> list[Row]:
-    """A row for each level of difficulty: slope and level, the logit of pass@1, of every seed."""
-    arm, stage = place
+@dataclass(frozen=True)
+class _Problems:
+    """Slopes of one arm after one stage, problem by problem, and what their levels are of.
+
+    Q problems are those of the slopes, or those of the frozen evaluation.
+    """
+
+    place: Place
+    slope_SP: np.ndarray
+    difficulty_P: np.ndarray
+    right_SQ: np.ndarray  # out of `samples`
+    difficulty_Q: np.ndarray
+    samples: int
+
+
+def _part_of(slope: _Slope, place: Place, seeds: tuple[int, ...], evidence: Evidence) -> _Problems:
     scores = evidence.scores[place]
     rows = scores.rows(seeds)
+    own = scores if slope.budgets else _part(slope, scores)
+    right_SQ = own.correct_SP[rows]
     if slope.budgets:
+        asked = scores.probes[slope.probe, str(slope.budgets[0])]
         correct_TSP, samples = thinking_counts(scores, slope.probe, slope.budgets)
-        asked, own = scores.probes[slope.probe, str(slope.budgets[0])], scores
+        slope_SP = budgets.slopes(slope.budgets, correct_TSP[:, rows], samples)
     else:
-        asked = own = _part(slope, scores)
+        asked, slope_SP = own, pass_areas(right_SQ, own.samples, slope.ks)
+    return _Problems(place, slope_SP, asked.levels_P, right_SQ, own.levels_P, own.samples)
+
+
+def _drops(slope: _Slope, part: _Problems) -> list[list[dict[str, int]]]:
+    """Every problem left out in turn, as arguments of `_nodes`: by sets that are samples apart."""
+    of_slope, of_level = (range(array.shape[1]) for array in (part.slope_SP, part.right_SQ))
+    if slope.budgets:
+        return [[{"no_slope": i} for i in of_slope], [{"no_level": i} for i in of_level]]
+    return [[{"no_slope": i, "no_level": i} for i in of_slope]]
+
+
+def _nodes(part: _Problems, no_slope: int = -1, no_level: int = -1) -> list[Row]:
+    """A row for each level of difficulty: slope and level, the logit of pass@1, of every seed.
+
+    `no_slope` and `no_level` are problems to leave out; a difficulty of one problem keeps it.
+    """
+    arm, stage = part.place
     found = []
-    for difficulty in sorted({*asked.levels_P.tolist()} & {*own.levels_P.tolist()}):
-        here_P, right_SP = asked.levels_P == difficulty, own.correct_SP[rows]
-        right_SP = right_SP[:, own.levels_P == difficulty]
-        if slope.budgets:
-            counts_TSP = correct_TSP[:, rows][:, :, here_P]
-            slope_S = budgets.slopes(slope.budgets, counts_TSP, samples).mean(axis=1)
-        else:
-            slope_S = pass_areas(right_SP, own.samples, slope.ks)
-        level_S = passk.jeffreys_logit(right_SP.sum(axis=1), own.samples * right_SP.shape[1])
+    for difficulty in sorted({*part.difficulty_P.tolist()} & {*part.difficulty_Q.tolist()}):
+        here_P = _without(part.difficulty_P == difficulty, no_slope)
+        right_SQ = part.right_SQ[:, _without(part.difficulty_Q == difficulty, no_level)]
+        level_S = passk.jeffreys_logit(right_SQ.sum(axis=1), part.samples * right_SQ.shape[1])
         found.append(
             {
                 "arm": arm,
                 "stage": stage,
                 "difficulty": difficulty,
-                "slopes": slope_S.tolist(),
+                "slopes": part.slope_SP[:, here_P].mean(axis=1).tolist(),
                 "levels": level_S.tolist(),
             }
         )
     return found
+
+
+def _without(here_P: np.ndarray, dropped: int) -> np.ndarray:
+    if dropped < 0 or here_P.sum() < 2:
+        return here_P
+    return here_P & (np.arange(len(here_P)) != dropped)
+
+
+def _arrays(nodes: list[Row], arms: tuple[str, str]) -> conditional.Nodes:
+    """Slopes and levels [S, N] of the treated arm and of the control."""
+    return tuple(
+        np.array([node[key] for node in nodes if node["arm"] == arm]).T
+        for arm in arms
+        for key in ("slopes", "levels")
+    )
 
 
 def _curve(slope: _Slope, place: Place, seeds: tuple[int, ...], evidence: Evidence) -> Row:

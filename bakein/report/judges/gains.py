@@ -139,7 +139,7 @@ def gains_tables(answer: Row) -> list[Table]:
     note = (
         f"The intervals of the gains hold all at once, at {together} together (Bonferroni). Newly "
         f"solved: share of problems that {k} samples do not solve before and do after; lost: the "
-        "reverse. Sampling noise alone gives both, equally. A gain without newly solved problems "
-        "is sharpening."
+        "reverse. Sampling noise alone gives both, equally: compare their difference. A gain "
+        "without newly solved problems is sharpening."
     )
     return [Table("What each adds", head, rows, note)]

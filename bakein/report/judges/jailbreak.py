@@ -88,7 +88,7 @@ def _area(question: Row, place: Place, evidence: Evidence, seeds: tuple[int, ...
     rows = evidence.scores[place].rows(seeds)
     success_KSP = _success(question, place, evidence)[:, rows]
     attempts = _attempts(question, evidence)
-    return np.apply_along_axis(lambda y: slopes.area_over_log2(attempts, y), 0, success_KSP)
+    return slopes.area_over_log2(attempts, success_KSP)
 
 
 def _difference(

@@ -121,23 +121,26 @@ def _sentence(
 ) -> str:
     """The answer to "is the proposed mixture better than mixtures nobody chose?"."""
     proposed, others = row["proposed"], plural(len(row["others"]), "held-out mixture")
+    average = f"the average of {others}"
     levels = f"utility {number(means[0], 2)} against {number(means[1], 2)}"
     if effect.seeds < 2:
-        return f"One seed cannot decide: {proposed} has {levels} on average of {others}."
+        return f"One seed cannot decide: {proposed} has {levels}, {average}."
     ends = interval([effect.low, effect.high], 2)
     measured = (
-        f"{levels} on average, a difference of {signed(effect.estimate, 2)} standard deviations of "
+        f"{levels}, a difference of {signed(effect.estimate, 2)} standard deviations of "
         f"the swarm, {percent(effect.level)} interval {ends} over "
         f"{plural(effect.seeds, 'paired seed')}"
     )
-    beaten = sum(one["ci"][0] > 0 for one in row["against"])
-    said = f"One by one, it is shown to be better than {beaten} of them."
+    above, below = (
+        sum(sign * one["ci"][end] > 0 for one in row["against"]) for sign, end in ((1, 0), (-1, 1))
+    )
+    said = f"One by one, it is shown to be better than {above} of them and worse than {below}."
     claim = {
-        "better": f"The proposed mixture is better than {others}",
-        "worse": f"The proposed mixture is worse than {others}",
-        "equivalent": f"The proposed mixture is no different from {others} by anything that "
+        "better": f"The proposed mixture is better than {average}",
+        "worse": f"The proposed mixture is worse than {average}",
+        "equivalent": f"The proposed mixture is no different from {average} by anything that "
         "matters",
-        "underpowered": f"Undecided: whether the proposed mixture is better than {others} cannot "
+        "underpowered": f"Undecided: whether the proposed mixture is better than {average} cannot "
         "be said",
     }[verdict]
     if verdict == "underpowered":

@@ -72,7 +72,7 @@ def judge_rl_speed(question: Row, evidence: Evidence) -> Row:
     if not seeds:
         return {**row, **unmeasured(RULES["underpowered"])}
     pair = [part.of(seeds) for part in found]
-    threshold_S = _thresholds(question, pair[1])
+    threshold_S = _thresholds(question, *pair)
     reaches = {
         axis: [
             [
@@ -136,11 +136,14 @@ def _read(place: Place, study: Study) -> _Curves:
     return _Curves(place, seeds, reward_SX, axes, reference)
 
 
-def _thresholds(question: Row, control: _Curves) -> np.ndarray:
-    """The accuracy [S] to be reached: one for all seeds, or the control's last, seed by seed."""
+def _thresholds(question: Row, treated: _Curves, control: _Curves) -> np.ndarray:
+    """The accuracy [S] to be reached: one for all seeds, or the lower of both last ones by seed.
+
+    Both arms get to that, so that the slower one is not censored where the other ends.
+    """
     if question["threshold"] is not None:
         return np.full(len(control.seeds), question["threshold"])
-    return control.reward_SX[:, -1]
+    return np.minimum(treated.reward_SX[:, -1], control.reward_SX[:, -1])
 
 
 def _amount(found: censored.Amount) -> Row:
@@ -204,8 +207,9 @@ def _fit(part: _Curves, evidence: Evidence) -> Row:
     if found.identified:
         fine_X = np.linspace(0, x[-1], _DRAWN)
         row["fitted"] = {"x": fine_X.tolist(), "y": found.reward(fine_X).tolist()}
-    if area_S := rl_areas(part.axes["samples"], part.reward_SX):
-        area = bootstrap.mean_interval(area_S, *draws)
+    area_SP = rl_areas(evidence.study, part.place[1], part.axes["samples"], part.reward_SX)
+    if area_SP is not None:
+        area = bootstrap.mean_interval(area_SP, *draws)
         row |= {"area": area.estimate, "area_ci": limits(area)}
     return row
 
@@ -214,7 +218,7 @@ def _sentence(row: Row, found: censored.Amount) -> str:
     treated, control, stage = row["treated"], row["control"], row["stage"]
     seeds = row["by_seed"]
     goal = (
-        f"the last accuracy of {control}"
+        "the lower of both last accuracies"
         if row["threshold"] is None
         else f"a held-out accuracy of {row['threshold']:g}"
     )
@@ -249,6 +253,11 @@ def _sentence(row: Row, found: censored.Amount) -> str:
     )
     if row["verdict"] != "underpowered":
         return said
+    if found.bound != "exact":
+        return (
+            f"{said} Some seeds only bound it, and more seeds would not change that: longer RL or "
+            "a lower threshold would, a higher one where seeds are there before RL begins."
+        )
     return f"{said} In logs: {what_it_takes(found.log, float(np.log1p(row['epsilon'])), 2)}"
 
 

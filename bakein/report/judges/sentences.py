@@ -161,7 +161,9 @@ def lift(row: dict[str, Any], verdict: str, found: Lift, reference: Interval) ->
         "reward did it": f"{arm} gives nothing that matters: it is the reward, not the base model.",
         "both did it": f"{arm} gives a part of what {whole} gives.",
         "good as correct": f"{arm} is as good as {whole}.",
-        "helps": f"{arm} helps, but not as much as {whole}.",
+        "helps": f"{arm} helps, but not as much as {whole}."
+        if found.ratio.high < 1
+        else f"{arm} helps; whether as much as {whole} cannot be said.",
         "does not help": f"{arm} does not help by anything that matters.",
         "underpowered": f"Undecided: what share {arm} has of the gain of {whole} cannot be said.",
     }[verdict]
