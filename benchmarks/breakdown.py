@@ -72,7 +72,7 @@ def make_loop(updates: int) -> Callable[[Stopwatch | Untimed], None]:
             return state, metrics, str
 
         stage = Stage(advance, lambda *_: [], None, lambda _: None, lambda: False)
-        run_loop(state, state, stage, config, Nowhere(), Nowhere(), watch)
+        run_loop(lambda: state, state, stage, config, Nowhere(), Nowhere(), watch)
 
     return loop
 

@@ -4,12 +4,13 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 from jax.sharding import PartitionSpec
 
 from bakein import mesh as mesh_lib
-from bakein.model import Decoder, abstract_params, flops_per_token, presets
+from bakein.model import Decoder, abstract_params, flops_per_token, kernels, presets
 from bakein.plan import flops
 from bakein.train.state import new_state
 from bakein.train.step import make_train_step
@@ -120,3 +121,26 @@ def test_a_kernel_says_what_it_costs_or_counts_every_step_of_its_grid():
     told = pl.CostEstimate(flops=123, bytes_accessed=0, transcendentals=0)
     assert count(call, X) == 3 * ONE
     assert count(lambda x: call(x, cost_estimate=told), X) == 123
+
+
+@pytest.mark.parametrize("window", [None, 512, 700])
+def test_of_splash_the_blocks_count_that_it_runs(window):
+    length, block, size = 4096, 512, 64
+    before = np.arange(length)[:, None] - np.arange(length)
+    mask = (before >= 0) & (before < (window or length))
+    blocks = mask.reshape(length // block, block, length // block, block).any(axis=(1, 3)).sum()
+
+    config = dataclasses.replace(presets.llama3_8b(), attention="splash", head_dim=size)
+    q, k = (jax.ShapeDtypeStruct((2, length, n, size), jnp.float32) for n in (4, 2))
+    segments = jax.ShapeDtypeStruct((2, length), jnp.int32)
+
+    def attend(q, k, segments):
+        return kernels._splash(q, k, k, segments, config, None, window)
+
+    def gradient(q, k, segments):
+        return jax.grad(lambda *both: attend(*both, segments).sum(), argnums=(0, 1))(q, k)
+
+    product = 2 * 2 * 4 * size * block**2 * blocks  # a product of queries and keys, of all heads
+    assert count(attend, q, k, segments) == pytest.approx(2 * product)
+    # Forward 2 products; of the gradient of keys and values 4, of that of queries 3.
+    assert count(gradient, q, k, segments) == pytest.approx(9 * product, rel=1e-3)

@@ -139,6 +139,14 @@ def test_links_are_those_of_the_dimensions_that_a_group_spans(text, axis, count)
     assert links(topology, group) == count
 
 
+def test_a_part_of_a_ring_is_an_open_row():
+    topology = make_topology(parse("v6e:16x16"))
+    row = [device for device in topology.devices if device.coords[1] == 0]
+    assert links(topology, row) == 2
+    assert links(topology, row[:8]) == links(topology, row[:2]) == links(topology, row[::2]) == 1
+    assert links(topology, [d for d in topology.devices if d.coords[0] < 4]) == 3
+
+
 def test_devices_of_one_chip_share_its_links():
     topology = make_topology(parse("tpu7x:4x4x4"))
     along = [device for device in topology.devices if not any(device.coords[1:])]

@@ -115,10 +115,32 @@ def toy(path, log, *, steps=9, save_every=100, save_seconds=0.0, preempted=lambd
     state = TrainState(jnp.int32(0), {"kernel": jnp.zeros(3)}, {})
     stage = Stage(advance, lambda *_: [], None, flags.get("progress", lambda _: None), preempted)
     config = LoopConfig(steps, 1, save_every, save_seconds, 0)
-    run_loop(state, state, stage, config, checkpoints, Kept(), Stopwatch(time.monotonic, {}))
+    run_loop(
+        lambda: state, state, stage, config, checkpoints, Kept(), Stopwatch(time.monotonic, {})
+    )
     step, state, _ = checkpoints.restore(state, None)
     assert state.params["kernel"].tolist() == [step] * 3
     return checkpoints
+
+
+def test_a_loop_that_goes_on_makes_no_second_state(tmp_path):
+    toy(tmp_path, [])
+
+    def begin():
+        raise AssertionError("there is a checkpoint")
+
+    class Nothing:
+        def append(self, records):
+            assert not records
+
+        def keep_until(self, step):
+            assert step == 9
+
+    state = TrainState(jnp.int32(0), {"kernel": jnp.zeros(3)}, {})
+    checkpoints = Checkpoints(tmp_path, threading.Lock(), pytest.fail, False)
+    stage = Stage(None, lambda *_: [], None, lambda _: None, lambda: False)
+    watch = Stopwatch(time.monotonic, {})
+    run_loop(begin, state, stage, LoopConfig(9, 1, 9, 0, 0), checkpoints, Nothing(), watch)
 
 
 def test_a_loop_that_is_asked_saves_after_the_update_and_leaves(tmp_path):

@@ -168,7 +168,7 @@ def run(path, stop_at=None):
     stage = Stage(advance, observe, None, progress, lambda: False)
     config, useful = LoopConfig(9, 2, 4, 0, 3), None
     with contextlib.suppress(Stopped):
-        useful = run_loop(state, state, stage, config, Slow(path, clock), kept, watch)
+        useful = run_loop(lambda: state, state, stage, config, Slow(path, clock), kept, watch)
     return clock.now - 100, watch.seconds(), kept.records, useful
 
 

@@ -79,6 +79,6 @@ def test_the_last_good_checkpoint_is_named(tmp_path):
     with pytest.raises(
         NonFinite, match=r"loss is nan at step 5, learning from batch 4; .* step 3 "
     ):
-        run_loop(state, state, stage, LoopConfig(9, 3, 3, 0, 0), checkpoints, kept, watch)
+        run_loop(lambda: state, state, stage, LoopConfig(9, 3, 3, 0, 0), checkpoints, kept, watch)
     assert checkpoints.steps() == [3]
     assert kept.steps == [3]

@@ -146,6 +146,40 @@ def test_a_run_that_failed_is_not_started_again(cloud):
     assert cloud.verbs()[-1] == "delete"
 
 
+@pytest.mark.parametrize(
+    ("there", "end"), [("- READY", "deleted"), ("- -", "not there, and costs")]
+)
+def test_what_failed_on_the_way_may_have_been_created(cloud, there, end):
+    cloud.config(QUEUED="no")
+    cloud.says("states", "- -", there)
+    cloud.says("errors", "create ssh")
+    done = cloud.run("until_done.sh", "--delete", *STUDY)
+    assert done.returncode == 1
+    assert "the TPU could not be created" in done.stderr
+    assert f"bakein-1 is {end}" in done.stderr
+    assert ("delete" in cloud.verbs()) is (end == "deleted")
+
+
+def test_its_own_stop_is_nobody_who_stopped_it(cloud):
+    """The stop takes the place of the status, and then the installation fails once."""
+    cloud.config(TYPE="v6e-16", QUEUED="yes", SPOT="yes")
+    cloud.workers(2)
+    cloud.says("exits", "75 stubborn", "0")
+    cloud.says("errors", "scp -", "scp ssh")
+    done = cloud.run("until_done.sh", "--delete", *STUDY)
+    assert done.returncode == 0, done.stderr
+    assert "setup.sh failed; trying again" in done.stderr
+    assert "stopped by" not in done.stderr
+    assert done.stderr.endswith("bakein-1 is deleted\n")
+
+
+def test_a_preemption_before_the_run_could_hear_of_it_is_one(cloud):
+    cloud.says("exits", "143", "0")
+    done = cloud.run("until_done.sh", *STUDY)
+    assert done.returncode == 0, done.stderr
+    assert "start 1 of at most 5 again: the run was interrupted" in done.stderr
+
+
 def test_starts_are_bounded(cloud):
     cloud.says("exits", "75")
     done = cloud.run("until_done.sh", "--retries=2", *STUDY)

@@ -115,7 +115,12 @@ create() {
   fi
   echo "$answer" >&2
   # Only a lack of capacity passes by itself: README.md has what else the cloud may say.
-  [[ $answer == *'no more capacity'* ]] || finish 1 'the TPU could not be created'
+  if [[ $answer != *'no more capacity'* ]]; then
+    # What failed on the way here may have been created all the same.
+    state=$(quietly tpu_state) || state=SILENT
+    read -r state _ <<<"$state"
+    finish 1 'the TPU could not be created'
+  fi
   start_again 'no capacity in the zone'
 }
 
@@ -141,7 +146,8 @@ verdict() { # WORKERS, with the lines of run_states on standard input
       else if (seen["stopped"]) print "stopped"
       else if (seen["none"] == n) print "none"
       else if (seen["gone"] || seen["none"]) print "interrupted"
-      else if (seen["75"]) print seen["running"] ? "ending" : "interrupted"
+      # 143: SIGTERM came before the run could hear it, or after; stop.sh says "stopped".
+      else if (seen["75"] || seen["143"]) print seen["running"] ? "ending" : "interrupted"
       else if (seen["0"] + seen["running"] < n) print "failed"
       else print seen["running"] ? "running" : "done"
     }'
@@ -184,6 +190,7 @@ interrupted_run() {
   endings=0
   start_again 'the run was interrupted'
   script stop.sh --now >&2 || true # where one worker was taken away, the others wait for it
+  mine=false                       # until it is launched, "stopped" is this script's own doing
   begin
 }
 

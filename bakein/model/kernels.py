@@ -17,6 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from bakein.model.config import ModelConfig
 from bakein.model.remat import ATTENTION
 
+RUNS = "blocks_run_"  # names the scope of a kernel, with how many of its steps do work: for plans
 _LANES = 128  # splash: lengths and blocks are multiples of it
 _BLOCKS = (512, 256, _LANES)  # of queries and keys at a time; larger ones are faster
 _PLATFORMS = {"splash": "tpu", "cudnn": "gpu"}
@@ -68,6 +69,16 @@ def attend(
     return jax.lax.cond(local, within(config.window), within(None), *arrays)
 
 
+def _blocks(length: int, block: int, window: int | None) -> str:
+    """How many of the blocks that splash has steps for, in one head, it runs: not the masked ones.
+
+    Rows of the grid are as long as the longest of them needs.
+    """
+    rows = length // block
+    longest = rows if window is None else min((window + block - 2) // block + 1, rows)
+    return f"{sum(min(row + 1, longest) for row in range(rows))}_of_{rows * longest}"
+
+
 def _splash(q_BLNH, k_BLKH, v_BLKH, segments_BL, config, heads, window):
     """The queries are scaled already."""
     devices = jax.devices() if heads is None else heads.mesh.devices.flat
@@ -101,7 +112,9 @@ def _splash(q_BLNH, k_BLKH, v_BLKH, segments_BL, config, heads, window):
         )
         segments_BL = _lengthen(segments_BL, padded)
         ids = splash_attention.SegmentIds(segments_BL, segments_BL)
-        return jnp.swapaxes(jax.vmap(kernel)(q_BNLH, k_BKLH, v_BKLH, ids), 1, 2)[:, :length]
+        with jax.named_scope(f"{RUNS}{_blocks(padded, block, window)}"):
+            out_BNLH = jax.vmap(kernel)(q_BNLH, k_BKLH, v_BKLH, ids)
+        return jnp.swapaxes(out_BNLH, 1, 2)[:, :length]
 
     arrays = q_BLNH, k_BLKH, v_BLKH, segments_BL
     if heads is None:

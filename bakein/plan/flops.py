@@ -2,15 +2,19 @@
 
 Two for each multiplication and addition of a matrix product, as everybody counts; element-wise
 work, which is next to nothing beside them, is left out. What is recomputed (remat) counts again,
-and so do keys that the mask leaves out: this is what a device executes, not what the model needs,
-which is `bakein.model.flops_per_token`. The count is over all devices.
+and so do keys that the mask leaves out, but for blocks that a kernel skips: this is what a device
+executes, not what the model needs, which is `bakein.model.flops_per_token`. The count is over all
+devices.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from jax.extend.core import ClosedJaxpr, Jaxpr
+
+from bakein.model.kernels import RUNS
 
 # FLOPs by the names of the scopes that they stand in, joined by "/".
 Count = dict[str, float]
@@ -35,7 +39,7 @@ def _add(total: Count, jaxpr: Jaxpr, scope: str, times: float, unknown: int) -> 
         if name == "dot_general":
             total[inner] = total.get(inner, 0.0) + times * _dot(equation)
         elif name == "pallas_call":
-            total[inner] = total.get(inner, 0.0) + times * _kernel(params, unknown)
+            total[inner] = total.get(inner, 0.0) + times * _kernel(params, inner, unknown)
         elif name == "cond":
             branches: list[Count] = [{} for _ in params["branches"]]
             for branch, each in zip(params["branches"], branches, strict=True):
@@ -67,12 +71,18 @@ def _dot(equation: Any) -> float:
     return 2.0 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[i] for i in contracted)
 
 
-def _kernel(params: dict[str, Any], unknown: int) -> float:
-    """A kernel says what it costs; else every step of its grid counts as a whole."""
+def _kernel(params: dict[str, Any], scope: str, unknown: int) -> float:
+    """A kernel says what it costs; else every step of its grid counts as a whole.
+
+    Of attention the scope says how many of the blocks of queries and keys, which are its steps, are
+    run: the others are skipped.
+    """
     estimate = params.get("cost_estimate")
     if estimate is not None:
         return float(estimate.flops)
     inside: Count = {}
     for part in _inner(params):
         _add(inside, part, "", 1.0, unknown)
-    return sum(inside.values()) * math.prod(params["grid_mapping"].grid)
+    runs = re.findall(rf"{RUNS}(\d+)_of_(\d+)", scope)
+    share = int(runs[-1][0]) / int(runs[-1][1]) if runs else 1.0
+    return sum(inside.values()) * math.prod(params["grid_mapping"].grid) * share

@@ -150,19 +150,24 @@ def _attached_chip(device: jax.Device) -> Chip | None:
 def links(topology: Topology, group: Sequence[jax.Device]) -> float:
     """Links, one way each, over which a device of a group of devices can send at a time.
 
-    Two for each dimension of the torus along which the group's devices differ, one where the
-    dimension is no closed ring; one where it is within a chip. Devices of one chip share its
-    links: where a group has one device of each chip, the other devices' groups send as well.
+    Two for each dimension of the torus all around which the group's devices lie; one where they
+    lie on a part of it, or the dimension is no closed ring; one where it is within a chip. Devices
+    of one chip share its links: where a group has one device of each chip, the other devices'
+    groups send as well.
 
     Rings close by optical switches between cubes of 4x4x4 where there are three dimensions: all
     of them or none.
     """
     chip = topology.chip
     chips = {tuple(device.coords) for device in group}
-    spread = [len(set(column)) > 1 for column in zip(*chips, strict=True)]
+    spread = [len(set(column)) for column in zip(*chips, strict=True)]
     shape = topology.name.shape or np.ptp([d.coords for d in topology.devices], axis=0) + 1
     closed = [size % chip.ring == 0 for size in shape]
     if chip.dimensions == 3:
         closed = [all(closed)] * len(shape)
-    ways = (2 if ring else 1 for ring, spans in zip(closed, spread, strict=False) if spans)
+    ways = (
+        2 if ring and spans == size else 1
+        for ring, spans, size in zip(closed, spread, shape, strict=False)
+        if spans > 1
+    )
     return max(sum(ways), 1) * len(group) / (len(chips) * chip.devices)

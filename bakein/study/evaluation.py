@@ -24,23 +24,27 @@ def run_evaluation(
     node: Node,
     shop: Shop,
     folder: StageDir,
-    initial: Params,
+    initial: Callable[[], Params],
     progress: Callable[[float], None],
     watch: Stopwatch,
 ) -> dict[str, Any]:
-    """Scores `initial`, the parameters of the node's parent; arguments as for `run_supervised`."""
+    """Scores the parameters of the node's parent; arguments as for `run_supervised`."""
     config: EvaluationConfig = node.config
     # Common random numbers: a member is sampled with the same key after every stage of every arm.
     key = jax.random.key(seed_of(shop.study.seed, "member", node.seed, "evaluation"))
     rows = mesh_lib.batch_sharding(shop.mesh)
-    shared = (shop.decoder, initial, shop.materials.tokenizer)
+    shared = (shop.decoder, initial(), shop.materials.tokenizer)
     problems = shop.materials.test_problems("config.evaluation", config)
     world = shop.study.worlds[config.world]
+    if shop.preempted():
+        raise Preempted
     with watch.part("evaluation"):
         result = evaluate(*shared, world, problems, key, config.sampling, sharding=rows)
     progress(0.9)
     records = list(result.records)
     if config.recall:
+        if shop.preempted():
+            raise Preempted
         facts = shop.materials.facts(config)
         world = shop.study.worlds[config.recall]
         with watch.part("evaluation"):
@@ -54,11 +58,11 @@ def run_probe(
     node: Node,
     shop: Shop,
     folder: StageDir,
-    initial: Params,
+    initial: Callable[[], Params],
     progress: Callable[[float], None],
     watch: Stopwatch,
 ) -> dict[str, Any]:
-    """Scores `initial` under every variant of a probe; arguments as for `run_supervised`."""
+    """Scores the parent's parameters under each of a probe; arguments as for `run_supervised`."""
     config: ProbeConfig = node.config
     # Common random numbers, as in the evaluation: they are the same for all variants as well.
     key = jax.random.key(seed_of(shop.study.seed, "member", node.seed, "probe", node.probe))
@@ -66,7 +70,7 @@ def run_probe(
     world = shop.study.worlds[config.world]
     problems = shop.materials.test_problems(f"config.probes.{node.probe}", config)
     tokenizer = shop.materials.tokenizer
-    shared = (shop.decoder, initial, tokenizer, world, problems, key, config.sampling)
+    shared = (shop.decoder, initial(), tokenizer, world, problems, key, config.sampling)
     records, samples = [], []
     for index, variant in enumerate(config.variants):
         progress(index / len(config.variants))

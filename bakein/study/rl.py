@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from bakein import mesh as mesh_lib
 from bakein.model import Decoder, flops_per_token
@@ -20,7 +21,14 @@ from bakein.study.shop import Shop
 from bakein.study.workdir import StageDir
 from bakein.train.loop import LoopConfig, Stage, run_loop
 from bakein.train.optimizer import make_optimizer
-from bakein.train.state import Params, TrainState, abstract_of, new_state, state_shardings
+from bakein.train.state import (
+    Params,
+    TrainState,
+    abstract_of,
+    new_state,
+    params_on,
+    state_shardings,
+)
 from bakein.train.stopwatch import Stopwatch
 
 
@@ -65,7 +73,7 @@ def run_rl(
     node: Node,
     shop: Shop,
     folder: StageDir,
-    initial: Params,
+    initial: Callable[[], Params],
     progress: Callable[[float], None],
     watch: Stopwatch,
 ) -> dict[str, Any]:
@@ -136,9 +144,13 @@ def run_rl(
         context = (config.prompt_length + config.max_new_tokens) / 2
         return flops_per_token(shop.decoder.config, context) * (sampled + passes * learnt)
 
-    # A copy, because the state takes over the buffers of `initial`.
-    reference = jax.tree.map(lambda x: x.copy(), initial) if has_reference else None
-    state = start(initial)
+    reference = initial() if has_reference else None
+
+    def begin() -> TrainState:
+        # The state takes over the buffers of what it starts from.
+        return start(jax.tree.map(jnp.copy, reference) if has_reference else initial())
+
+    abstract = abstract_of(jax.eval_shape(start, params_on(shop.decoder, shop.mesh)), shardings)
     stage = Stage(
         lambda _, state: advance(recipe, stream, update, reference, state),
         observe,
@@ -149,8 +161,8 @@ def run_rl(
     often = (config.log_every, config.save_every, config.save_seconds, config.curve_every)
     with shop.traced(node, stage, watch.part) as stage:
         useful = run_loop(
-            state,
-            abstract_of(state, shardings),
+            begin,
+            abstract,
             stage,
             LoopConfig(config.steps, *often),
             shop.checkpoints(node.id),

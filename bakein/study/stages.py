@@ -1,6 +1,7 @@
 """Running one node of a study, and saying in its stage.json what came of it."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -93,7 +94,7 @@ def run_node(node: Node, shop: Shop, progress: Callable[[float], None]) -> None:
     write("running")
     try:
         with contextlib.closing(folder.records):
-            initial = _initial_params(node, shop, progress)
+            initial = functools.partial(_initial_params, node, shop, progress)
             result = _RUN[node.kind](node, shop, folder, initial, progress, watch)
     except Exception as error:
         broken = {} if isinstance(error, Stopped | Preempted) else {"reason": str(error)}

@@ -18,7 +18,14 @@ from bakein.study.workdir import StageDir
 from bakein.train.feed import Feed, tokens_of
 from bakein.train.loop import LoopConfig, Stage, run_loop
 from bakein.train.optimizer import make_optimizer, make_schedule
-from bakein.train.state import Params, TrainState, abstract_of, new_state, state_shardings
+from bakein.train.state import (
+    Params,
+    TrainState,
+    abstract_of,
+    new_state,
+    params_on,
+    state_shardings,
+)
 from bakein.train.step import guarded, make_train_step
 from bakein.train.stopwatch import Stopwatch
 
@@ -60,7 +67,7 @@ def run_supervised(
     node: Node,
     shop: Shop,
     folder: StageDir,
-    initial: Params,
+    initial: Callable[[], Params],
     progress: Callable[[float], None],
     watch: Stopwatch,
 ) -> dict[str, Any]:
@@ -70,7 +77,7 @@ def run_supervised(
         node: what to run.
         shop: what it works with.
         folder: where it writes.
-        initial: the parameters that it starts from; donated.
+        initial: makes or reads the parameters that it starts from; not called where it goes on.
         progress: told the share that is done.
         watch: the stage's stopwatch, told what the time is spent on.
 
@@ -97,12 +104,12 @@ def run_supervised(
         counts = {"tokens": lambda: tokens_of(after)}
         return state, {**metrics, **counts}, lambda: describe(before, after)
 
-    state = start(initial)
+    abstract = abstract_of(jax.eval_shape(start, params_on(shop.decoder, shop.mesh)), shardings)
     stage = Stage(advance, lambda *_: [], feed, lambda made: progress(made / steps), shop.preempted)
     with shop.traced(node, stage, watch.part) as stage:
         useful = run_loop(
-            state,
-            abstract_of(state, shardings),
+            lambda: start(initial()),
+            abstract,
             stage,
             LoopConfig(steps, config.log_every, config.save_every, config.save_seconds, 0),
             shop.checkpoints(node.id),

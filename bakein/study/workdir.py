@@ -60,7 +60,10 @@ class StageDir:
         if not (self.path / "stage.json").exists():
             return 0.0
         files = [*self.path.iterdir(), *self.checkpoints.glob("*")]
-        newest = max(file.stat().st_mtime for file in files)
+        newest = 0.0
+        for file in files:
+            with contextlib.suppress(FileNotFoundError):  # the first process has replaced it
+                newest = max(newest, file.stat().st_mtime)
         return max(newest - (self.path / "stage.json").stat().st_mtime, 0.0)
 
     @property

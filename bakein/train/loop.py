@@ -79,7 +79,7 @@ class Stage:
 
 
 def run_loop(
-    state: TrainState,
+    begin: Callable[[], TrainState],
     abstract: TrainState,
     stage: Stage,
     config: LoopConfig,
@@ -90,8 +90,9 @@ def run_loop(
     """Runs a stage to its end, from its newest checkpoint if there is one.
 
     Args:
-        state: the state before the first update.
-        abstract: shapes, dtypes and shardings of `state`, for restoring.
+        begin: makes the state before the first update; not called where one is restored, so that
+            there never are two.
+        abstract: shapes, dtypes and shardings of the state, for restoring.
         stage: what an update is.
         config: how long, and how often.
         checkpoints: where the state goes.
@@ -114,12 +115,14 @@ def run_loop(
     start, useful = 0, 0.0
     before = watch.useful()
     if restored is None:
+        state = begin()
         records.keep_until(-1)
         observed = _observation(stage, config, 0, state, part)
         with part("records"):
             records.append(observed)
     else:
         start, state, useful = restored
+        del restored  # the first update takes over its buffers
         records.keep_until(start)
     pending, saved = [], time.monotonic()
     for made in range(start + 1, config.steps + 1):
