@@ -166,6 +166,26 @@ def test_a_slope_is_a_metric_in_logits_per_doubling(sequential):
     assert area["values"][2] == pytest.approx(slopes.area_over_log2([1, 4, 16, 64], curve))
 
 
+def test_a_node_is_of_the_problems_of_its_difficulty_alone(sequential):
+    path = sequential / "stages" / "thinking-rl-baked_in-0" / "records.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    levels = np.array([r["level"] for r in records if r["variant"] == SIZES[1]])
+    assert len(set(levels)) > 1
+    for node in answer_of(sequential)["nodes"]:
+        if (node["arm"], node["stage"]) == ("baked_in", "rl"):
+            right = [
+                [
+                    counts(sequential, "thinking", "baked_in", "rl", seed, size)[
+                        levels == node["difficulty"]
+                    ]
+                    for seed in range(5)
+                ]
+                for size in SIZES[1:]
+            ]
+            fitted = budgets.fit(SIZES[1:], np.array(right), N)
+            np.testing.assert_allclose(node["slopes"], fitted.slope_S)
+
+
 def test_a_slope_below_0_is_no_floor(tmp_path):
     results = assemble(read_study(asked(tmp_path, slope=(-0.5, -0.5), seeds=3)))
     rows = [r for r in results["summary"] if r["metric"] == "thinking/slope"]

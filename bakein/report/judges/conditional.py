@@ -10,6 +10,7 @@ Shape suffixes: S seeds, P and Q problems, N nodes (stage by stage, its levels o
 order), K attempts.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -158,7 +159,7 @@ class _Problems:
     """
 
     place: Place
-    slope_SP: np.ndarray
+    slope_S: Callable[[np.ndarray], np.ndarray]  # of the problems of a mask [P]
     difficulty_P: np.ndarray
     right_SQ: np.ndarray  # out of `samples`
     difficulty_Q: np.ndarray
@@ -170,18 +171,27 @@ def _part_of(slope: _Slope, place: Place, seeds: tuple[int, ...], evidence: Evid
     rows = scores.rows(seeds)
     own = scores if slope.budgets else _part(slope, scores)
     right_SQ = own.correct_SP[rows]
+    asked = own
     if slope.budgets:
         asked = scores.probes[slope.probe, str(slope.budgets[0])]
         correct_TSP, samples = thinking_counts(scores, slope.probe, slope.budgets)
-        slope_SP = budgets.slopes(slope.budgets, correct_TSP[:, rows], samples)
+
+        def slope_S(of_P: np.ndarray) -> np.ndarray:
+            correct = correct_TSP[:, rows][:, :, of_P]
+            return budgets.slopes(slope.budgets, correct, samples).mean(axis=1)
+
     else:
-        asked, slope_SP = own, pass_areas(right_SQ, own.samples, slope.ks)
-    return _Problems(place, slope_SP, asked.levels_P, right_SQ, own.levels_P, own.samples)
+        area_SP = pass_areas(right_SQ, own.samples, slope.ks)
+
+        def slope_S(of_P: np.ndarray) -> np.ndarray:
+            return area_SP[:, of_P].mean(axis=1)
+
+    return _Problems(place, slope_S, asked.levels_P, right_SQ, own.levels_P, own.samples)
 
 
 def _drops(slope: _Slope, part: _Problems) -> list[list[dict[str, int]]]:
     """Every problem left out in turn, as arguments of `_nodes`: by sets that are samples apart."""
-    of_slope, of_level = (range(array.shape[1]) for array in (part.slope_SP, part.right_SQ))
+    of_slope, of_level = range(len(part.difficulty_P)), range(len(part.difficulty_Q))
     if slope.budgets:
         return [[{"no_slope": i} for i in of_slope], [{"no_level": i} for i in of_level]]
     return [[{"no_slope": i, "no_level": i} for i in of_slope]]
@@ -203,7 +213,7 @@ def _nodes(part: _Problems, no_slope: int = -1, no_level: int = -1) -> list[Row]
                 "arm": arm,
                 "stage": stage,
                 "difficulty": difficulty,
-                "slopes": part.slope_SP[:, here_P].mean(axis=1).tolist(),
+                "slopes": part.slope_S(here_P).tolist(),
                 "levels": level_S.tolist(),
             }
         )
