@@ -260,7 +260,97 @@ CHANGES = {
     "BPE without sources": (
         "config.tokenizer = base.tokenizer(kind='bpe', vocabulary=300)", r"sources is \(\)"
     ),
+    "BPE on an endless source": (
+        "config.tokenizer = base.tokenizer(kind='bpe', vocabulary=300, sources=('traces',))",
+        r"tokenizer\.documents is 0; it must be at least 1, as source traces is endless",
+    ),
+    "a schedule without its span": (
+        "config.stages.pretrain.data.schedule = schedules.early",
+        r"data\.schedule is <function early.*partial\(schedules\.early, span=0\.5\)",
+    ),
+    "a loss of another shape": (
+        "from bakein.rl import losses\nconfig.stages.rl.loss = losses.k3",
+        r"rl \(arm standard\)\.loss is <function k3.*clip_low=, clip_high=",
+    ),
+    "a corruption without a rate": (
+        "from bakein.data import corruption\n"
+        "config.arms.x = base.arm({'pretrain.data.share.traces': 0.2,"
+        " 'pretrain.data.corruption': corruption.steps})",
+        r"pretrain \(arm x\)\.data\.rate is 0\.0; it must be above 0",
+    ),
+    "a rate without a corruption": (
+        "config.arms.x = base.arm({'pretrain.data.share.traces': 0.2, 'pretrain.data.rate': 0.5})",
+        r"data\.rate is 0\.5; it must be 0, as data\.corruption is none",
+    ),
+    "a corruption of text": (
+        "config.sources.traces = base.text((__file__,), window=16)\n"
+        "config.arms.x = base.arm({'pretrain.data.share.traces': 0.2, 'pretrain.data.rate': 0.5,"
+        " 'pretrain.data.corruption': corruption.steps})",
+        r"data\.corruption is <function steps.*none, as source traces is no world's",
+    ),
+    "windows longer than a row": (
+        "config.sources.facts = base.text((__file__,), window=99)",
+        r"sources\.facts\.window is 99; it must be at most 32, the length of a row",
+    ),
+    "documents longer than a row": (
+        "config.stages.sft.length = 5\nconfig.stages.sft.fill = 0.5",
+        r"stages\.sft\.length is 5; it must be at least \d+, the shortest of the first 64",
+    ),
+    "a world by a function": (
+        "config.worlds.facts = base.world(lambda entities: None, entities=3)",
+        r"worlds\.facts: make it with base\.world\(ItsClass, .*of a dataclass",
+    ),
+    "an arm by a number": ("config.arms.x = 3", r"arms\.x is 3; make it with base\.arm"),
+    "a question by a number": (
+        "config.questions.x = 3", r"questions\.x is 3; .*bakein\.study\.ask"
+    ),
+    "a path for paths": (
+        "config.sources.facts = base.text('corpus.txt')",
+        r"paths is 'corpus\.txt'; it must be a tuple",
+    ),
+    "a stage for stages": (
+        "config.arms.x = base.arm(stages='pretrain')",
+        r"x\.stages is 'pretrain'; it must be a tuple",
+    ),
+    "curves over different problems": (
+        "config.arms.x = base.arm({'rl.curve_problems': 7})\n"
+        "config.contrasts.c = ask.contrast('x', 'standard', 'rl', 'rl_area', 0.02)",
+        r"c\.metric is 'rl_area'; it must be of RL curves over the same held-out problems",
+    ),
+    "an area over one k": (
+        "config.evaluation.k = (1, 1)\n"
+        "config.contrasts.c = ask.contrast('baked_in', 'standard', 'rl', 'pass_area', 0.02)",
+        r"c\.metric: no 'pass_area'",
+    ),
 }  # fmt: skip
+WORLDS = {
+    "fewer problems": ("problems[1:]", r"gave 7 problems, not 8"),
+    "one problem over and over": ("problems[:1] * n", r"twice; held-out problems must be distinct"),
+    "an answer that is a number": (
+        "[dataclasses.replace(p, answer=3) for p in problems]", r"prompt and answer must be text"
+    ),
+    "another level": (
+        "[dataclasses.replace(p, level='d2') for p in problems]", r"its level must be one of"
+    ),
+    "a character of no alphabet": (
+        "[dataclasses.replace(p, prompt='~' + p.prompt) for p in problems]", r"problems: .*'~'"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WORLDS)
+def test_a_wrong_world(case, refused):
+    """Known before anything is trained."""
+    problems, says = WORLDS[case]
+    refused(
+        "import dataclasses\n"
+        "class Wrong(tiny_study.Registers):\n"
+        "    def test(self, n, seed):\n"
+        "        problems = super().test(n, seed)\n"
+        f"        return {problems}\n"
+        "config.worlds.registers.make = Wrong",
+        says,
+    )
 
 
 @pytest.fixture
@@ -625,7 +715,7 @@ SLOPES = {
     "itself beside": (slope(beside=("x",)), r"Q3: beside is \('x',\); .*different probes"),
     "an arm against itself": (slope(control="baked_in"), r"it must be another arm"),
     "no curve": (slope(kind="rl_speed", stage="sft"), r"Q3\.stage is 'sft'; .*curve_every"),
-    "no accuracy": (slope(kind="rl_speed", threshold=1.5), r"Q3: threshold is 1\.5; .*None for"),
+    "no accuracy": (slope(kind="rl_speed", threshold=1.5), r"Q3: threshold is 1\.5; .*0 for the"),
     "a threshold in words": (slope(kind="rl_speed", threshold="high"), r"threshold is 'high'"),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from rl_tiny import DECODER, make_params
 from bakein.data.tokenizers import EOS, PAD, CharTokenizer
 from bakein.data.worlds.world import Check, Problem
 from bakein.evals.evaluate import EvalConfig, evaluate, recall_facts
-from bakein.rl.grading import check_texts, heldout_accuracy
+from bakein.rl.grading import check_texts, heldout_shares
 from bakein.rl.rewards import is_verified
 from bakein.rl.rollout import SamplerConfig
 from bakein.rl.sampling import completion_texts, fixed_prompts, sample_completions
@@ -162,12 +162,10 @@ def test_the_same_at_every_time_and_every_size(params, problems, evaluation):
     assert evaluate(DECODER, params, TOKENIZER, WORLD, problems, KEY, other) == evaluation
 
 
-def test_heldout_accuracy_is_the_mean(params, problems, evaluation):
+def test_a_point_of_the_curve_is_the_accuracy_of_each_problem(params, problems, evaluation):
     sampler = SamplerConfig(CONFIG.max_new_tokens, 1.0, 0, 1.0, EOS, PAD)
-    accuracy = heldout_accuracy(
-        DECODER, params, TOKENIZER, WORLD, problems, 8, KEY, sampler, rows=16
-    )
-    assert accuracy == sum(record["correct"] for record in evaluation.records) / 48
+    shares = heldout_shares(DECODER, params, TOKENIZER, WORLD, problems, 8, KEY, sampler, rows=16)
+    assert shares == [record["correct"] / 8 for record in evaluation.records]
 
 
 def test_facts_are_recalled_greedily(params, problems):
@@ -191,6 +189,15 @@ def test_equal_completions_are_checked_once():
     checks = check_texts(Counting(), problem, ["a", "i", "a", "bi"])
     assert [check.right for check in checks] == [True, False, True, True]
     assert asked == ["a", "i", "bi"]
+
+
+def test_a_verifier_that_does_not_answer_with_bools_is_named():
+    class Counted(Letters):
+        def check(self, problem, completion):
+            return dataclasses.replace(super().check(problem, completion), right=1)
+
+    with pytest.raises(TypeError, match=r"Counted\.check gave .*; it must be of bools"):
+        check_texts(Counted(), Problem("", "ab", (), 1), ["a"])
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,9 @@ def test_a_torn_last_line_of_a_running_stage_is_skipped_and_counted(workdir):
         (b'{"step": true}\n', "must be a number"),
         (b'{"step": 5, "heldout": 1.5, "samples": 1}\n', "between 0 and 1"),
         (b'{"step": 5, "heldout": NaN, "samples": 1}\n', "between 0 and 1"),
+        (b'{"step": 5, "heldout": 0.5, "samples": 1}\n', "'solved' is missing"),
+        (b'{"step": 5, "heldout": 0.5, "solved": 0.5}\n', "list of shares"),
+        (b'{"step": 5, "heldout": 0.5, "solved": [1, 1.5]}\n', "between 0 and 1"),
     ],
 )
 def test_a_broken_training_record_names_file_and_line(workdir, line, message):

@@ -202,6 +202,20 @@ def test_matching_compares_with_the_control(results):
     assert rows["rl", "standard"]["tokens"] == 76_800
 
 
+def test_documents_that_were_left_out_are_told(whole, tmp_path):
+    workdir = copy(whole, tmp_path)
+    for path in (workdir / "stages").glob("sft-baked_in-*/stage.json"):
+        info = json.loads(path.read_text())
+        info["ledger"]["filler"]["skipped"] = 1200
+        path.write_text(json.dumps(info))
+    results = build_report(workdir)
+    skipped = {(row["stage"], row["arm"]): row["skipped"] for row in results["matching"]}
+    assert skipped.pop(("sft", "baked_in")) == 1200
+    assert set(skipped.values()) == {0}
+    page = (workdir / "report" / "index.html").read_text()
+    assert page.count("documents of baked_in were longer than a row, and left out.") == 1
+
+
 def test_a_node_that_arms_share_counts_for_each(tmp_path):
     write_study(tmp_path, seeds=2, problems=6, shared=("pretrain", "sft"))
     results = assemble(read_study(tmp_path))

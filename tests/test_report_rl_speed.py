@@ -37,6 +37,7 @@ def asked(workdir, half, *, threshold=0.5, start=(START, START), **study):
                 "sampled_tokens": int(samples) * (20 if node["arm"] == "baked_in" else 10),
                 "flops": samples * 1e6,
                 "heldout": value,
+                "solved": [value] * 4,
             }
             for step, (samples, value) in enumerate(zip(GRID, reward.tolist(), strict=True))
         ]
@@ -177,7 +178,7 @@ def test_where_neither_gets_there_nothing_is_known(tmp_path):
     [((6000, 500), "standard", "faster"), ((500, 6000), "baked_in", "slower")],
 )
 def test_without_a_threshold_it_is_the_lower_of_both_last_ones(tmp_path, half, slow, verdict):
-    answer = answer_of(asked(tmp_path, half, threshold=None))
+    answer = answer_of(asked(tmp_path, half, threshold=0.0))
     curves = assemble(read_study(tmp_path))["curves"]
     last = next(c for c in curves if (c["name"], c["arm"], c["stage"]) == ("rl", slow, "rl"))
     side = "control" if slow == "standard" else "treated"

@@ -383,6 +383,25 @@ def test_arms_that_differ_in_what_a_reward_captured_are_trained_apart(original):
     assert {key[1] for key in one if one[key] != other[key]} == RL_ON
 
 
+@dataclasses.dataclass(frozen=True)
+class Lenient(tiny_study.Registers):
+    """A world that only its verifier makes another one."""
+
+    tolerance: int = 0
+
+
+def test_what_only_a_verifier_reads_changes_what_is_verified():
+    def with_tolerance(value):
+        def change(config):
+            given = {k: v for k, v in config.worlds.registers.items() if k != "make"}
+            config.worlds.registers = base.world(Lenient, tolerance=value, **given)
+
+        return places(change=change)
+
+    strict, lenient = with_tolerance(0), with_tolerance(2)
+    assert {key[1] for key in strict if strict[key] != lenient[key]} == {*EVALS, *RL_ON}
+
+
 def test_a_reward_that_cannot_be_told_is_one_clear_line():
     def change(config):
         config.stages.rl.reward = holding(object())

@@ -188,6 +188,11 @@ def test_one_more_seed_trains_that_seed_only(run):
 def test_another_study_with_the_same_stages_takes_them_over(run, finished_run, tmp_path, capsys):
     shutil.rmtree(nodes(run.workdir)["standard", "sft", 0])
     new = ("run", FILE, "--workdir", str(tmp_path / "new"), "--config.name=other")
+    assert main([*new, "--reuse", str(run.workdir), "--dry-run"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"23 stages taken over from {run.workdir}"
+    assert printed[-1].startswith("1 of 24 stages to run")
+    assert not (tmp_path / "new").exists()
     assert main([*new, "--reuse", str(run.workdir)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"23 stages taken over from {run.workdir}"

@@ -78,11 +78,13 @@ def compare(
         shapes = ", ".join(str(array.shape) for array in four)
         raise ValueError(f"shapes are {shapes}; allowed: one shape [seeds, nodes]")
     slope_ASN, level_ASN = np.stack(four[:2]), np.stack(four[2:])
+    low, high = level_ASN.min(axis=(1, 2)).max(), level_ASN.max(axis=(1, 2)).min()
+    shared_ASN = (level_ASN >= low) & (level_ASN <= high)
     sets = [
         [(np.stack(nodes[::2]), np.stack(nodes[1::2])) for nodes in of_set] for of_set in without
     ]
 
-    def interval(statistic: Callable[[np.ndarray, np.ndarray, np.ndarray], float]):
+    def interval(statistic: Callable[..., float]) -> bootstrap.Interval:
         seeds_S = jackknife.scores(
             lambda kept: statistic(slope_ASN[:, kept], level_ASN[:, kept], shared_ASN[:, kept]),
             slope_ASN.shape[1],
@@ -91,8 +93,6 @@ def compare(
         scores_SP = seeds_S[:, None] + jackknife.deviations(left_out)
         return bootstrap.mean_interval(scores_SP, resamples, level, rng)
 
-    low, high = level_ASN.min(axis=(1, 2)).max(), level_ASN.max(axis=(1, 2)).min()
-    shared_ASN = (level_ASN >= low) & (level_ASN <= high)
     raw = interval(lambda slope, *_: float(np.mean(slope[0] - slope[1])))
     reason = _unidentified(level_ASN, shared_ASN)
     if reason:

@@ -122,7 +122,7 @@ def _guess(
     return np.array([start + height_G[best], *cells[best]])
 
 
-def aurc(compute_X: ArrayLike, reward_X: ArrayLike, span: tuple[float, float]) -> float:
+def aurc(compute_X: ArrayLike, reward: ArrayLike, span: tuple[float, float]) -> np.ndarray:
     """AURC: fit-free area under the reward over log₂ C, per doubling (metrics 6 and 8).
 
     C = 0 has no place on a logarithmic axis, and the untrained policy's reward does not enter. At
@@ -130,24 +130,28 @@ def aurc(compute_X: ArrayLike, reward_X: ArrayLike, span: tuple[float, float]) -
 
     Args:
         compute_X: C, beginning with 0, increasing.
-        reward_X: held-out reward at each C.
+        reward: held-out reward at each C, [points] or [points, ...], of each problem, say.
         span: lowest and highest C of the area, inside the positive C of the curve. To be compared,
             curves must have one span: who draws more samples has more time to rise.
 
     Returns:
-        The mean height of the curve over log₂ C, in units of reward.
+        The mean height [...] of the curves over log₂ C, in units of reward.
 
     Raises:
         ValueError: shapes differ, C does not begin with 0 or increase, the span is empty or goes
             beyond the curve.
     """
-    compute, reward = check_curve(compute_X, reward_X)
+    compute, _ = check_curve(compute_X, np.zeros(np.shape(reward)[:1]))
     low, high = span
     if len(compute) < 2 or not compute[1] <= low < high <= compute[-1]:
         raise ValueError(f"span is {low:g} to {high:g}; allowed: inside C = {compute[1:].tolist()}")
     inner_X = compute[(compute > low) & (compute < high)]
     x = np.concatenate([[low], inner_X, [high]])
-    return float(slopes.area_over_log2(x, np.interp(np.log2(x), np.log2(compute[1:]), reward[1:])))
+    log_x, log_compute = np.log2(x), np.log2(compute[1:])
+    heights = np.apply_along_axis(
+        lambda y: np.interp(log_x, log_compute, y), 0, np.asarray(reward, float)[1:]
+    )
+    return slopes.area_over_log2(x, heights)
 
 
 @dataclass(frozen=True)

@@ -87,16 +87,16 @@ def _run_study(
     plan = make_plan(study, workdir, warn, preempted)
     if not ray:
         check_devices(plan.shop)
+    for folder in arguments.reuse:
+        before = len(plan.todo)
+        plan = reuse(plan, Workdir(folder), dry=arguments.dry_run)
+        tell(f"{before - len(plan.todo)} stages taken over from {folder}")
+    if arguments.profile:
+        plan = profile(plan, arguments.profile)
     if arguments.dry_run:
         tell(show_dry_run(plan))
         leave()
         return 0
-    for folder in arguments.reuse:
-        before = len(plan.todo)
-        plan = reuse(plan, Workdir(folder))
-        tell(f"{before - len(plan.todo)} stages taken over from {folder}")
-    if arguments.profile:
-        plan = profile(plan, arguments.profile)
     if plan.todo:
         tell(f"{len(plan.todo)} of {len(plan.dag.nodes)} stages to run in {workdir.path}")
     else:

@@ -79,6 +79,12 @@ class Source:
             documents = documents.shuffle(seed=self.seed)
         return documents.repeat()[shard::shards]
 
+    def shortest(self, among: int) -> int:
+        """Tokens of the shortest of the first documents, `among` of them at most."""
+        tokenised = _Tokenised(self)
+        first = range(min(among, len(self.documents)))
+        return min(len(tokenised[i]["tokens"]) for i in first)
+
     def fingerprint(self) -> str:
         """Hex digest of the documents, their tokens, and the settings.
 

@@ -32,7 +32,9 @@ def pass_at_k_curve(
 
 
 def rl_points(study: Study, arm: str, stage: str) -> tuple[list[Node], np.ndarray, np.ndarray]:
-    """The RL curve of one arm and stage: finished nodes by seed, samples and rewards [S, X].
+    """The RL curve of one arm and stage: finished nodes by seed, samples [S, X], shares [S, X, P].
+
+    Shares are those of right answers, by held-out problem.
 
     Seeds are measured after the same steps. Where groups are drawn until enough of them teach
     something, they differ in the samples that these took.
@@ -48,14 +50,18 @@ def rl_points(study: Study, arm: str, stage: str) -> tuple[list[Node], np.ndarra
             if points:
                 by_seed[node] = points
     if not by_seed:
-        return [], np.zeros((0, 0)), np.zeros((0, 0))
+        return [], np.zeros((0, 0)), np.zeros((0, 0, 0))
     grids = {tuple(point["step"] for point in points) for points in by_seed.values()}
     if len(grids) > 1:
         names = ", ".join(sorted(node.id for node in by_seed))
         raise RecordError(f"RL curves of one arm differ in their steps between stages {names}")
-    samples_SX, reward_SX = (
+    if len({len(point["solved"]) for points in by_seed.values() for point in points}) > 1:
+        raise RecordError(
+            f"RL curves of {arm} after {stage} differ in the number of their problems"
+        )
+    samples_SX, solved_SXP = (
         np.array([[point[key] for point in points] for points in by_seed.values()], float)
-        for key in ("samples", "heldout")
+        for key in ("samples", "solved")
     )
     for samples_X in samples_SX:
         if samples_X[0] != 0 or np.any(np.diff(samples_X) <= 0):
@@ -63,7 +69,7 @@ def rl_points(study: Study, arm: str, stage: str) -> tuple[list[Node], np.ndarra
                 f"RL curve of {arm} after {stage}: 'samples' must begin with 0 and increase, is "
                 f"{samples_X.tolist()}"
             )
-    return list(by_seed), samples_SX, reward_SX
+    return list(by_seed), samples_SX, solved_SXP
 
 
 def mean_samples(samples_SX: np.ndarray) -> list[float]:
@@ -74,25 +80,25 @@ def mean_samples(samples_SX: np.ndarray) -> list[float]:
 def area_scores(
     study: Study, scores: Scores, found: Mapping[str, np.ndarray], ks: list[int]
 ) -> dict[str, np.ndarray]:
-    """The areas under a place's curves as scores by metric, where it has such curves.
+    """The areas under a place's curves as scores [S, P] by metric, where it has such curves.
 
-    Of pass@k [S, P]; of RL [S, 1], over the samples that all curves of the stage have. `found` are
-    the place's other metrics.
+    Those of RL are over the samples that all curves of the stage have, and of its own problems.
+    `found` are the place's other metrics.
     """
     areas = {}
     if len(ks) > 1:
         areas["pass_area"] = slopes.area_over_log2(ks, [found[f"pass@{k}"] for k in ks])
-    nodes, samples_SX, reward_SX = rl_points(study, scores.arm, scores.stage)
-    area_SP = rl_areas(study, scores.stage, samples_SX, reward_SX)
+    nodes, samples_SX, solved_SXP = rl_points(study, scores.arm, scores.stage)
+    area_SP = rl_areas(study, scores.stage, samples_SX, solved_SXP)
     if area_SP is not None and [node.seed for node in nodes] == list(scores.seeds):
         areas["rl_area"] = area_SP
     return areas
 
 
 def rl_areas(
-    study: Study, stage: str, samples_SX: np.ndarray, reward_SX: np.ndarray
+    study: Study, stage: str, samples_SX: np.ndarray, solved_SXP: np.ndarray
 ) -> np.ndarray | None:
-    """Each seed's area [S, 1] over the samples that every arm and seed of the stage has drawn.
+    """Areas [S, P] over the samples that every arm and seed of the stage has drawn.
 
     Arms may differ in these: in their steps, or where groups are drawn until enough teach. None
     where the curves have too few points, or share no samples.
@@ -104,8 +110,8 @@ def rl_areas(
     span = max(arm_SX[:, 1].max() for arm_SX in drawn), min(arm_SX[:, -1].min() for arm_SX in drawn)
     if span[0] >= span[1]:
         return None
-    curves_S = zip(samples_SX, reward_SX, strict=True)
-    return np.array([[rl_curve.aurc(*curve, span)] for curve in curves_S])
+    curves_S = zip(samples_SX, solved_SXP, strict=True)
+    return np.array([rl_curve.aurc(*curve, span) for curve in curves_S])
 
 
 def rl_curves(study: Study, arm: str, stage: str, settings: dict[str, Any]) -> list[Curve]:
@@ -114,11 +120,12 @@ def rl_curves(study: Study, arm: str, stage: str, settings: dict[str, Any]) -> l
     Raises:
       RecordError: as `rl_points`.
     """
-    nodes, samples_SX, reward_SX = rl_points(study, arm, stage)
+    nodes, samples_SX, solved_SXP = rl_points(study, arm, stage)
     if not nodes:
         return []
     x = mean_samples(samples_SX)
-    band = curves.band(reward_SX.T, settings["resamples"], settings["level"], _rng(settings))
+    solved_XSP = solved_SXP.swapaxes(0, 1)
+    band = curves.band(solved_XSP, settings["resamples"], settings["level"], _rng(settings))
     found = rl_curve.fit(x, band.mean_X)
     fit = {
         "start": found.start,
@@ -126,9 +133,10 @@ def rl_curves(study: Study, arm: str, stage: str, settings: dict[str, Any]) -> l
         "exponent": found.exponent,
         "midpoint_samples": found.midpoint,
         "steepest_slope": found.steepest_slope,
-        **_area(rl_areas(study, stage, samples_SX, reward_SX), settings),
+        **_area(rl_areas(study, stage, samples_SX, solved_SXP), settings),
         "reason": found.reason,
     }
+    reward_SX = solved_SXP.mean(axis=2)
     seeds = {str(node.seed): row.tolist() for node, row in zip(nodes, reward_SX, strict=True)}
     return [_curve("rl", arm, stage, x, band, seeds, fit)]
 

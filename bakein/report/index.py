@@ -36,7 +36,7 @@ def build_index(folder: Path) -> tuple[dict[str, Results], dict[str, str]]:
     for workdir in found:
         try:
             results[workdir.name] = build_report(workdir)
-        except RecordError as error:
+        except ValueError as error:
             broken[workdir.name] = str(error)
     write(folder / "index.html", render_index(results, broken))
     return results, broken

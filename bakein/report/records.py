@@ -206,6 +206,12 @@ def _check_training(record: Record, where: str) -> None:
     _number(record, "step", where, 0, None)
     if "heldout" in record:  # a point of the RL curve
         _number(record, "heldout", where, 0, 1)
+        _require(record, ("solved",), where)
+        shares = record["solved"]
+        if not (isinstance(shares, list) and shares):
+            raise RecordError(f"{where}: key 'solved' must be a list of shares, by problem")
+        for share in shares:
+            _number({"solved": share}, "solved", where, 0, 1)
         for key in ("samples", "sampled_tokens", "flops"):
             _number(record, key, where, 0, None)
 

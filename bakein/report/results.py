@@ -194,7 +194,7 @@ def _matching(study: Study, control: str) -> list[dict]:
     """What every arm was given in every stage: means over its finished seeds."""
     rows = []
     for stage in study.info["stages"]:
-        spent, sources = {}, {}
+        spent, sources, skipped = {}, {}, {}
         for arm in study.info["arms"]:
             infos = [
                 study.stages[node.id].info
@@ -215,6 +215,10 @@ def _matching(study: Study, control: str) -> list[dict]:
                 info.get("samples", count) for info, count in zip(infos, documents, strict=True)
             ]
             sources[arm] = given
+            left_out = [
+                sum(counts["skipped"] for counts in info["ledger"].values()) for info in infos
+            ]
+            skipped[arm] = float(np.mean(left_out))
             spent[arm] = {
                 "samples": np.mean(samples),
                 "tokens": sum(given.values()),
@@ -228,6 +232,7 @@ def _matching(study: Study, control: str) -> list[dict]:
                 **amounts,
                 "difference": apart.get(arm, dict.fromkeys(amounts)),
                 "sources": sources[arm],
+                "skipped": skipped[arm],
             }
             for arm, amounts in spent.items()
         ]

@@ -30,6 +30,8 @@ dr_grpo = {
 
 # Decoupled clip and dynamic sampling, arXiv 2503.14476. Its overlong punishment is a reward:
 # rewards.total((rewards.exact, 1.0), (rewards.overlong(0.2), 1.0)). It sets no bound on refills.
+# It drops groups of right or of wrong answers alone; here those of equal rewards are dropped, in
+# which punishments count.
 dapo = {
     **grpo,
     "clip_high": 0.28,

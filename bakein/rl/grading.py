@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from bakein.data.tokenizers import Tokenizer
 from bakein.data.worlds.world import Check, Problem, World
@@ -13,12 +12,19 @@ from bakein.rl.sampling import completion_texts, fixed_prompts, sample_completio
 
 
 def check_texts(world: World, problem: Problem, texts: Sequence[str]) -> list[Check]:
-    """The verifier's word on every completion of a problem; equal ones are checked once."""
+    """The verifier's word on every completion of a problem; equal ones are checked once.
+
+    Raises:
+        TypeError: the world's check did not answer with bools, which is what is written down.
+    """
     checks = {text: world.check(problem, text) for text in dict.fromkeys(texts)}
+    for check in checks.values():
+        if not all(type(said) is bool for said in (check.right, check.format, *check.steps)):
+            raise TypeError(f"{type(world).__name__}.check gave {check}; it must be of bools")
     return [checks[text] for text in texts]
 
 
-def heldout_accuracy(
+def heldout_shares(
     decoder: Any,
     params: Any,
     tokenizer: Tokenizer,
@@ -30,8 +36,8 @@ def heldout_accuracy(
     *,
     rows: int,
     sharding: jax.sharding.Sharding | None = None,
-) -> float:
-    """Share of right answers among `samples` completions of each problem: a point of the RL curve.
+) -> list[float]:
+    """Share of right answers among `samples` completions, by problem: a point of the RL curve.
 
     The same key and problems at every call make the points of one curve comparable. Arguments as
     for `sample_completions`.
@@ -41,9 +47,8 @@ def heldout_accuracy(
         decoder, params, *prompts, samples, key, config, rows=rows, sharding=sharding
     )
     texts = completion_texts(tokenizer, drawn.tokens_BT, drawn.length_B)
-    right = [
-        check.right
+    checks = [
+        check_texts(world, problem, texts[i * samples : (i + 1) * samples])
         for i, problem in enumerate(problems)
-        for check in check_texts(world, problem, texts[i * samples : (i + 1) * samples])
     ]
-    return float(np.mean(right))
+    return [sum(check.right for check in own) / samples for own in checks]

@@ -63,7 +63,7 @@ def persistence(
             "text": text,
             "treated": treated,
             "control": control,
-            "stages": tuple(stages),
+            "stages": stages,
             "metric": metric,
             "epsilon": epsilon,
         }
@@ -366,7 +366,7 @@ def rl_speed(
     treated: str,
     control: str,
     stage: str,
-    threshold: float | None = None,
+    threshold: float = 0.0,
     epsilon: float = 0.25,
 ) -> ConfigDict:
     """A question about the speed of RL: how many times the treated arm's does the control take?
@@ -376,7 +376,7 @@ def rl_speed(
         treated: arm.
         control: arm.
         stage: of RL, with a curve.
-        threshold: held-out accuracy that both are to reach; None for the lower of their last
+        threshold: held-out accuracy that both are to reach; 0 for the lower of their last
             ones, seed by seed.
         epsilon: smallest relative difference in samples that matters.
     """

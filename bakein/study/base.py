@@ -132,7 +132,7 @@ def source(world: str, form: str, documents: int = 0) -> ConfigDict:
 
 def text(paths: tuple[str, ...], field: str = "", window: int = 128) -> ConfigDict:
     """Text files, or JSON lines with the text in `field`, in windows of `window` positions."""
-    return ConfigDict({"kind": "text", "paths": tuple(paths), "field": field, "window": window})
+    return ConfigDict({"kind": "text", "paths": paths, "field": field, "window": window})
 
 
 def dataset(path: str, split: str = "train") -> ConfigDict:
@@ -333,7 +333,7 @@ def arm(overrides: Mapping[str, Any] | None = None, stages: tuple[str, ...] = ()
         overrides: of keys of the stages.
         stages: those that the arm goes through, with their parents; () for all.
     """
-    nested = ConfigDict({"stages": tuple(stages)} if stages else {})
+    nested = ConfigDict({"stages": stages} if stages else {})
     for path, value in (overrides or {}).items():
         *groups, leaf = path.split(".")
         node = nested

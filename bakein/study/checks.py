@@ -2,8 +2,10 @@
 
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
+from bakein.data import corruption as corruptions
 from bakein.data.worlds.world import strategies_of
 from bakein.rl.rewards import Reward
 from bakein.study.errors import ConfigError, naming, unknown
@@ -24,6 +26,7 @@ from bakein.study.questions import (
     SymmetryConfig,
 )
 from bakein.study.schema import (
+    DataConfig,
     EvaluationConfig,
     RLConfig,
     Study,
@@ -107,6 +110,8 @@ def _check_tokenizer(study: Study) -> None:
     tokenizer = study.tokenizer
     if tokenizer.kind not in ("characters", "bpe"):
         raise unknown("config.tokenizer.kind", tokenizer.kind, ("characters", "bpe"))
+    documents = tokenizer.documents
+    require("config.tokenizer.documents", documents, documents >= 0, "0 (all) or more")
     for name in tokenizer.sources:
         if name not in study.sources:
             raise unknown("config.tokenizer.sources", name, study.sources)
@@ -169,6 +174,8 @@ def _check_probe(name: str, probe: ProbeConfig, study: Study) -> None:
     if isinstance(probe, AttackProbe):
         allowed = f"1 to {probe.samples}, the samples drawn"
         require(f"{path}.attempts", probe.attempts, 1 <= probe.attempts <= probe.samples, allowed)
+        allowed = "a function (world, problem, size, rng)"
+        require(f"{path}.change", probe.change, _takes(probe.change, *"1234"), allowed)
         forms = study.worlds[probe.world].forms
         if probe.target and probe.target not in forms:
             raise unknown(f"{path}.target", probe.target, forms)
@@ -181,7 +188,16 @@ def _check_supervised(path: str, stage: SupervisedConfig, study: Study) -> None:
             if name not in study.sources:
                 raise unknown(f"{path}.data.{group}", name, study.sources)
             require(f"{path}.data.{group}.{name}", value, 0 <= value < math.inf, "0 or more")
-    require(f"{path}.data.rate", data.rate, 0 <= data.rate <= 1, "0 to 1")
+    _check_corruption(path, data, study)
+    for name, value in {**data.background, **data.share}.items():
+        source = study.sources[name]
+        if value > 0 and isinstance(source, TextSource):
+            fits = source.window <= stage.length
+            allowed = f"at most {stage.length}, the length of a row of {path}"
+            require(f"config.sources.{name}.window", source.window, fits, allowed)
+    allowed = "a function of shares and tokens; functools.partial(schedules.early, span=0.5), say"
+    takes = _takes(data.schedule, {}, stage.tokens)
+    require(f"{path}.data.schedule", data.schedule, takes, allowed)
     for key in ("tokens", "batch", "shards", "accumulation", "log_every", "save_every"):
         require(f"{path}.{key}", getattr(stage, key), getattr(stage, key) >= 1, "at least 1")
     for key in ("prefetch", "z_loss", "save_seconds"):
@@ -200,6 +216,21 @@ def _check_supervised(path: str, stage: SupervisedConfig, study: Study) -> None:
         stage.batch % stage.shards == 0,
         f"a multiple of shards ({stage.shards})",
     )
+
+
+def _check_corruption(path: str, data: DataConfig, study: Study) -> None:
+    """A corruption and its rate go together, and to sources whose traces can be corrupted."""
+    require(f"{path}.data.rate", data.rate, 0 <= data.rate <= 1, "0 to 1")
+    shares = [name for name, value in data.share.items() if value > 0]
+    if not shares:
+        return
+    none = data.corruption is corruptions.none
+    allowed = "0, as data.corruption is none" if none else "above 0, as there is a data.corruption"
+    require(f"{path}.data.rate", data.rate, none == (data.rate == 0), allowed)
+    for name in shares:
+        kept = none or isinstance(study.sources[name], WorldSource)
+        allowed = f"none, as source {name} is no world's, and has no steps to corrupt"
+        require(f"{path}.data.corruption", data.corruption, kept, allowed)
 
 
 def _check_rl(path: str, stage: RLConfig, study: Study) -> None:
@@ -231,6 +262,13 @@ def _check_rl(path: str, stage: RLConfig, study: Study) -> None:
         "a function of a group of completions; rewards.each(f) makes one of a function "
         "f(world, problem, completion)",
     )
+    allowed = "a function (logprobs, old, advantages, mask, clip_low=, clip_high=); see rl.losses"
+    takes = _takes(stage.loss, *"1234", clip_low=0.2, clip_high=0.2)
+    require(f"{path}.loss", stage.loss, takes, allowed)
+    allowed = "a function (logprobs, reference, mask); see rl.losses"
+    require(f"{path}.kl", stage.kl, _takes(stage.kl, *"123"), allowed)
+    allowed = "a function (rewards of groups); see rl.advantages"
+    require(f"{path}.advantage", stage.advantage, _takes(stage.advantage, "rewards"), allowed)
     with naming(path):
         _ = stage.policy, stage.sampler
     rows, parts = stage.prompts * stage.group, stage.minibatches * stage.accumulation
@@ -244,11 +282,16 @@ def _check_rl(path: str, stage: RLConfig, study: Study) -> None:
 
 def _takes_a_group(reward: Reward) -> bool:
     """A class is a reward that lacks its parameters."""
+    return _takes(reward, "a group") and not isinstance(reward, type)
+
+
+def _takes(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> bool:
+    """Whether a function can be called so; of one that does not say what it takes, no."""
     try:
-        inspect.signature(reward).bind("a group")
+        inspect.signature(function).bind(*arguments, **keywords)
     except (TypeError, ValueError):
         return False
-    return not isinstance(reward, type)
+    return True
 
 
 def _check_pair(path: str, question: _Pair, study: Study) -> None:
@@ -273,6 +316,11 @@ def _check_places(path: str, question: ContrastConfig | Question | Reading, stud
     if isinstance(question, RLSpeedConfig):
         drawn = "rl_area" in _areas(question, study)
         require(f"{path}.stage", question.stage, drawn, "RL with points of a curve (curve_every)")
+    if "rl_area" in question.metrics and "rl_area" in _areas(question, study):
+        stages = [study.arms[arm][stage] for arm, stage in places]
+        asked = {(stage.world, stage.curve_problems) for stage in stages}
+        allowed = "of RL curves over the same held-out problems (world, curve_problems)"
+        require(f"{path}.metric", "rl_area", len(asked) == 1, allowed)
     for metric in question.metrics:
         _check_metric(f"{path}.metric", metric, question, study)
     require(f"{path}.epsilon", question.epsilon, question.epsilon > 0, "above 0")
@@ -355,7 +403,7 @@ def _areas(question: ContrastConfig | Question | Reading, study: Study) -> tuple
     """Areas under curves: of pass@k over log₂ k, and of the RL curve where one is drawn."""
     stages = [study.arms[arm][stage] for arm, stage in question.places]
     drawn = all(isinstance(s, RLConfig) and 0 < s.curve_every < s.steps for s in stages)
-    return ("pass_area",) * (len(study.evaluation.k) > 1) + ("rl_area",) * drawn
+    return ("pass_area",) * (len({*study.evaluation.k}) > 1) + ("rl_area",) * drawn
 
 
 def _measured(

@@ -185,7 +185,8 @@ def _value(path: str, value: Any, hint: Any) -> Any:
 
 def _of_kind(path: str, group: Any, kinds: Mapping[str, type]) -> Any:
     if not isinstance(group, ConfigDict) or "kind" not in group:
-        raise ConfigError(f"{path} is {group!r}; make it with a function of bakein.study.base")
+        module = "ask" if kinds is _QUESTIONS else "base"
+        raise ConfigError(f"{path} is {group!r}; make it with a function of bakein.study.{module}")
     if group.kind not in kinds:
         raise unknown(f"{path}.kind", group.kind, kinds)
     return _read(path, group, kinds[group.kind])
@@ -193,8 +194,11 @@ def _of_kind(path: str, group: Any, kinds: Mapping[str, type]) -> Any:
 
 def _world(path: str, group: ConfigDict) -> Any:
     """Calls the world's class with the group's other keys, which must be its fields."""
-    if not isinstance(group, ConfigDict) or not callable(group.get("make")):
-        raise ConfigError(f"{path}: make it with base.world(ItsClass, field=value, ...)")
+    made = isinstance(group, ConfigDict) and group.get("make")
+    if not (isinstance(made, type) and dataclasses.is_dataclass(made)):
+        raise ConfigError(
+            f"{path}: make it with base.world(ItsClass, field=value, ...), of a dataclass"
+        )
     fields = {key: value for key, value in group.items() if key != "make"}
     known = {f.name: f for f in dataclasses.fields(group.make) if f.init}
     for key in fields:
@@ -216,7 +220,10 @@ def _arms(config: ConfigDict) -> dict[str, dict[str, StageConfig]]:
     arms = {}
     for arm, overrides in config.arms.items():
         stages = config.stages.copy_and_resolve_references()  # which sorts them
-        path, changes = f"config.arms.{arm}", dict(overrides)
+        path = f"config.arms.{arm}"
+        if not isinstance(overrides, ConfigDict):
+            raise ConfigError(f"{path} is {overrides!r}; make it with base.arm(...)")
+        changes = dict(overrides)
         names = changes.pop("stages", ())
         with stages.ignore_type():  # `_value` checks types, and says more
             _override(path, stages, changes)

@@ -33,7 +33,7 @@ def export_source(
     if isinstance(source, WorldSource):
         world = study.worlds[source.world]
         problems = world.train(study.seed)
-        count = min(documents, len(problems))
+        count = min(documents, source.documents or documents, len(problems))
         rows = tfds_export.rows(world, (problems[i] for i in range(count)), (source.form,))
     elif isinstance(source, TextSource):
         windows = Materials(study).windows(name)

@@ -8,7 +8,8 @@ from typing import Any
 
 from bakein.data import corruption as corruptions
 from bakein.data.corruption import Corruption
-from bakein.data.documents import text_documents, world_documents
+from bakein.data.documents import ENDLESS, text_documents, world_documents
+from bakein.data.errors import DataError
 from bakein.data.files import read_jsonl, read_text
 from bakein.data.ledger import add_ledgers, subtract_ledgers
 from bakein.data.mixture import Mixture
@@ -20,7 +21,7 @@ from bakein.evals.attacks import attack_prompts
 from bakein.evals.budgets import make_forcing
 from bakein.evals.evaluate import Prompts
 from bakein.study.digest import digest, seed_of
-from bakein.study.errors import naming
+from bakein.study.errors import ConfigError, naming
 from bakein.study.probes import AttackProbe, BudgetProbe, ProbeConfig
 from bakein.study.schema import (
     DataConfig,
@@ -80,6 +81,11 @@ class Materials:
             return list(self._texts(name))[:count]
         data = DataConfig({}, {}, None, corruptions.none, 0.0, False)
         documents = self._documents(name, data, seed_of(self._study.seed, "tokenizer", name))
+        if count is None and len(documents) >= ENDLESS:
+            raise ConfigError(
+                "config.tokenizer.documents is 0; it must be at least 1, as source "
+                f"{name} is endless"
+            )
         size = len(documents) if count is None else min(count, len(documents))
         return [documents[i].prompt + documents[i].completion for i in range(size)]
 
@@ -153,13 +159,13 @@ class Materials:
         """
         seed = seed_of(self._study.seed, "evaluation")
         with naming(f"{path}.problems"):
-            return self._study.worlds[config.world].test(config.problems, seed)
+            return self._test(config.world, config.problems, seed)
 
     def curve_problems(self, config: RLConfig) -> list[Problem]:
         """The held-out problems of an RL curve: the same for every arm and member."""
         seed = seed_of(self._study.seed, "curve")
         with naming("curve_problems"):
-            return self._study.worlds[config.world].test(config.curve_problems, seed)
+            return self._test(config.world, config.curve_problems, seed)
 
     def facts(self, config: EvaluationConfig) -> list[Problem]:
         """The facts that are asked for."""
@@ -167,7 +173,31 @@ class Materials:
             return []
         seed = seed_of(self._study.seed, "facts")
         with naming("config.evaluation.facts"):
-            return self._study.worlds[config.recall].test(config.facts, seed)
+            return self._test(config.recall, config.facts, seed)
+
+    def _test(self, name: str, count: int, seed: int) -> list[Problem]:
+        """Held-out problems, looked at: what is wrong with them would else be found after training.
+
+        Raises:
+            DataError: there are not as many, one is asked twice, is no text, has another level than
+                the world has, or holds what the study's tokens cannot tell.
+        """
+        world = self._study.worlds[name]
+        problems = world.test(count, seed)
+        if len(problems) != count:
+            raise DataError(f"test of world {name} gave {len(problems)} problems, not {count}")
+        seen = set()
+        for problem in problems:
+            told = f"test of world {name} gave {problem!r:.200}"
+            if not (isinstance(problem.prompt, str) and isinstance(problem.answer, str)):
+                raise DataError(f"{told}; prompt and answer must be text")
+            if problem.level not in world.levels:
+                raise DataError(f"{told}; its level must be one of {world.levels}")
+            if problem.prompt in seen:
+                raise DataError(f"{told} twice; held-out problems must be distinct")
+            seen.add(problem.prompt)
+            self.tokenizer.encode(problem.prompt)
+        return problems
 
     def _make_attack(self, name: str, size: int, attempts: int) -> tuple[Prompts, list[str] | None]:
         """Frozen like the problems: the same for every stage, arm and member."""
@@ -197,7 +227,7 @@ class Materials:
         """
         if isinstance(config, SupervisedConfig):
             return fingerprint(self.sources(stage, config, member))
-        verifier = type(self._study.worlds[config.world])
+        verifier = self._verifier(config.world)
         if isinstance(config, RLConfig):
             problems = self.prompts(stage, config, member)
             first = [problems[i] for i in range(min(64, len(problems)))]
@@ -207,9 +237,13 @@ class Materials:
             path = f"config.probes.{stage}"
             with naming(path):
                 return digest([verifier, self.test_problems(path, config), self._asked(stage)])
-        recall = type(self._study.worlds[config.recall]) if config.recall else None
+        recall = self._verifier(config.recall) if config.recall else None
         problems = self.test_problems("config.evaluation", config)
         return digest([verifier, problems, recall, self.facts(config)])
+
+    def _verifier(self, world: str) -> list[Any]:
+        """What checks completions: the source of the world's class, and its fields."""
+        return [type(self._study.worlds[world]), self._study.worlds[world]]
 
     def _asked(self, name: str) -> list[Any]:
         """What a probe makes of its problems, the first of its attempts standing for all."""

@@ -30,13 +30,13 @@ class Board:
         self._writer: EventsWriter | None = None
 
     def add(self, records: list[Record]) -> None:
-        """Writes every number of the records at its step."""
+        """Writes every number of the records at its step; lists, by problem, are left out."""
         if self._writer is None:
             self._path.mkdir(parents=True, exist_ok=True)
             self._writer = EventsWriter(str(self._path / "events"))
         for record in records:
             for name, value in record.items():
-                if name != "step":
+                if name != "step" and not isinstance(value, list):
                     summary = scalar(name, value)
                     event = Event(wall_time=time.time(), step=record["step"], summary=summary)
                     self._writer.write_event(event)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from bakein import mesh as mesh_lib
 from bakein.model import Decoder, flops_per_token
 from bakein.rl.experience import Recipe
-from bakein.rl.grading import heldout_accuracy
+from bakein.rl.grading import heldout_shares
 from bakein.rl.stream import PromptStream
 from bakein.rl.update import advance, make_update
 from bakein.study.dag import Node
@@ -110,7 +110,7 @@ def run_rl(
     held_out = shop.materials.curve_problems(config) if config.curve_every else []
 
     def observe(made: int, state: TrainState) -> list[dict[str, Any]]:
-        accuracy = heldout_accuracy(
+        shares = heldout_shares(
             shop.decoder,
             state.params,
             shop.materials.tokenizer,
@@ -128,7 +128,8 @@ def run_rl(
                 "samples": stream.completions,
                 "sampled_tokens": stream.tokens,
                 "flops": flops(made),
-                "heldout": accuracy,
+                "heldout": sum(shares) / len(shares),
+                "solved": shares,
             }
         ]
 

@@ -155,6 +155,18 @@ class Workdir:
         except (FileNotFoundError, ValueError):  # not begun, or just being told
             return 0.0
 
+    def finished_in(self, other: "Workdir", ids: Iterable[str]) -> list[str]:
+        """Which of these stages another work directory has finished.
+
+        Raises:
+            WorkdirError: the other is no work directory, or is this one.
+        """
+        if not (other.path / "stages").is_dir():
+            raise WorkdirError(f"--reuse {other.path}: there is no work directory of a study")
+        if self.path.exists() and other.path.samefile(self.path):
+            raise WorkdirError(f"--reuse {other.path}: is the work directory itself")
+        return [id for id in ids if other.stage(id, id).finished]
+
     def take_over(self, other: "Workdir", ids: Iterable[str]) -> None:
         """Copies finished stages of another work directory: equal ids are equal stages.
 
@@ -165,14 +177,10 @@ class Workdir:
         Raises:
             WorkdirError: the other is no work directory, or is this one.
         """
-        if not (other.path / "stages").is_dir():
-            raise WorkdirError(f"--reuse {other.path}: there is no work directory of a study")
-        if other.path.samefile(self.path):
-            raise WorkdirError(f"--reuse {other.path}: is the work directory itself")
-        for id in ids:
+        for id in self.finished_in(other, ids):
             with locked(self._claims / id, wait=False) as claimed:
                 theirs, ours = other.path / "stages" / id, self.path / "stages" / id
-                if not claimed or ours.exists() or not StageDir(theirs, theirs).finished:
+                if not claimed or ours.exists():
                     continue
                 draft = ours.with_name(f".{id}")  # a stage is there whole or not at all
                 shutil.rmtree(draft, ignore_errors=True)

@@ -46,14 +46,18 @@ class _Curves:
 
     place: Place
     seeds: tuple[int, ...]
-    reward_SX: np.ndarray
+    solved_SXP: np.ndarray
     axes: Mapping[str, np.ndarray]  # axis -> [S, X]
     reference: float  # γ: 1 where a reference model is run, else 0
 
     def of(self, seeds: tuple[int, ...]) -> "_Curves":
         rows = [self.seeds.index(seed) for seed in seeds]
         axes = {name: axis_SX[rows] for name, axis_SX in self.axes.items()}
-        return _Curves(self.place, seeds, self.reward_SX[rows], axes, self.reference)
+        return _Curves(self.place, seeds, self.solved_SXP[rows], axes, self.reference)
+
+    @property
+    def reward_SX(self) -> np.ndarray:
+        return self.solved_SXP.mean(axis=2)
 
 
 def judge_rl_speed(question: Row, evidence: Evidence) -> Row:
@@ -122,7 +126,7 @@ def judge_rl_speed(question: Row, evidence: Evidence) -> Row:
 
 
 def _read(place: Place, study: Study) -> _Curves:
-    nodes, _, reward_SX = rl_points(study, *place)
+    nodes, _, solved_SXP = rl_points(study, *place)
     stages = [study.stages[node.id] for node in nodes]
     points = [[r for r in stage.records if "heldout" in r] for stage in stages]
     axes = {
@@ -133,7 +137,7 @@ def _read(place: Place, study: Study) -> _Curves:
     per_token = rl_curve.token_equivalents(1.0, 1.0, 1.0, reference)
     axes["token_equivalents"] = per_token * axes["sampled_tokens"]
     seeds = tuple(node.seed for node in nodes)
-    return _Curves(place, seeds, reward_SX, axes, reference)
+    return _Curves(place, seeds, solved_SXP, axes, reference)
 
 
 def _thresholds(question: Row, treated: _Curves, control: _Curves) -> np.ndarray:
@@ -141,7 +145,7 @@ def _thresholds(question: Row, treated: _Curves, control: _Curves) -> np.ndarray
 
     Both arms get to that, so that the slower one is not censored where the other ends.
     """
-    if question["threshold"] is not None:
+    if question["threshold"]:
         return np.full(len(control.seeds), question["threshold"])
     return np.minimum(treated.reward_SX[:, -1], control.reward_SX[:, -1])
 
@@ -181,7 +185,7 @@ def _by_seed(
 def _fit(part: _Curves, evidence: Evidence) -> Row:
     """R(C) of an arm's mean curve, with its residuals; and the mean area of its seeds' curves."""
     draws = evidence.resampling()
-    band = curves.band(part.reward_SX.T, *draws)
+    band = curves.band(part.solved_SXP.swapaxes(0, 1), *draws)
     x = mean_samples(part.axes["samples"])
     found = rl_curve.fit(x, band.mean_X)
     row = {
@@ -207,7 +211,7 @@ def _fit(part: _Curves, evidence: Evidence) -> Row:
     if found.identified:
         fine_X = np.linspace(0, x[-1], _DRAWN)
         row["fitted"] = {"x": fine_X.tolist(), "y": found.reward(fine_X).tolist()}
-    area_SP = rl_areas(evidence.study, part.place[1], part.axes["samples"], part.reward_SX)
+    area_SP = rl_areas(evidence.study, part.place[1], part.axes["samples"], part.solved_SXP)
     if area_SP is not None:
         area = bootstrap.mean_interval(area_SP, *draws)
         row |= {"area": area.estimate, "area_ci": limits(area)}
@@ -218,9 +222,9 @@ def _sentence(row: Row, found: censored.Amount) -> str:
     treated, control, stage = row["treated"], row["control"], row["stage"]
     seeds = row["by_seed"]
     goal = (
-        "the lower of both last accuracies"
-        if row["threshold"] is None
-        else f"a held-out accuracy of {row['threshold']:g}"
+        f"a held-out accuracy of {row['threshold']:g}"
+        if row["threshold"]
+        else "the lower of both last accuracies"
     )
     reached, before = (
         [sum(test(seed, side) for seed in seeds) for side in ("treated", "control")]

@@ -52,14 +52,14 @@ class RLSpeedConfig:
     treated: str
     control: str
     stage: str
-    threshold: float | None
+    threshold: float
     epsilon: float
 
     def __post_init__(self):
-        if self.threshold is not None and not 0 < self.threshold < 1:
+        if not 0 <= self.threshold < 1:
             raise ValueError(
-                f"threshold is {self.threshold!r}; it must be an accuracy, above 0 and below 1, or "
-                "None for the control's last"
+                f"threshold is {self.threshold!r}; it must be an accuracy, below 1, or 0 for the "
+                "lower of both last ones"
             )
 
     @property
