@@ -45,7 +45,7 @@ from bakein.study import ask, base
 # The numbers of each scale. `smoke` shows that everything works; its answers mean nothing.
 SCALES = {
     "tiny": {
-        "seeds": 5,
+        "seeds": 9,
         "few": 300,  # documents of the small set: 19 epochs
         "model": {"heads": 8, "kv_heads": 8, "head_dim": 8},
         "world": {"slots": 4, "digits": 3, "test_share": 0.05},

@@ -11,11 +11,11 @@ think for T tokens, then it has to answer; T = 0 is the direct answer, and as ma
 place of thoughts are the control of length. Slopes are compared as they are, and at equal pass@1,
 to which they are tied.
 
-Costs 16 minutes and 1.0 GB on 2 CPU cores shared with other work, with half of its stages from
-front_loading (427 s of one core). Last run 2026-11-22: at equal pass@1 the curves of all three
-bases with traces are steeper than those of `none`: area under pass@k +.050 [.036, .064] for
-`small_hq`, +.083 [.036, .130] for `large_diverse`, +.036 [.015, .059] for `union`; logits per
-doubling of thought +.75 [.48, 1.01], +.68 [.26, 1.03], +.66 [.41, .86].
+Costs 5 minutes and 1.1 GB on 2 CPU cores beside tests, with all but its probes from front_loading.
+Last run 2026-11-28, 5 seeds: at equal pass@1 the curves of all three bases with traces are steeper
+than those of `none`: area under pass@k +.050 [.021, .080] for `small_hq`, +.083 [.026, .142] for
+`large_diverse`, +.036 [.009, .065] for `union`; logits per doubling of thought +.75 [.29, 1.18],
++.68 [.19, 1.16], +.66 [.21, 1.03].
 """
 
 from front_loading import get_config as front_loading
@@ -25,18 +25,22 @@ from bakein.study import ask, base
 # The numbers of each scale, beside those of front_loading.
 SCALES = {
     "tiny": {
+        "seeds": 5,
         "many": {"problems": 24, "samples": 1024, "k": tuple(2**i for i in range(11))},
         "thinking": {"problems": 48, "samples": 16, "steps": (1, 2, 3, 4)},
     },
     "small": {
+        "seeds": 5,
         "many": {"problems": 256, "samples": 2048, "k": tuple(2**i for i in range(11))},
         "thinking": {"problems": 512, "samples": 32, "steps": (1, 2, 4, 8)},
     },
     "paper": {
+        "seeds": 5,
         "many": {"problems": 1024, "samples": 2048, "k": tuple(2**i for i in range(11))},
         "thinking": {"problems": 1024, "samples": 64, "steps": (1, 2, 4, 8, 12)},
     },
     "smoke": {
+        "seeds": 2,
         "many": {"problems": 8, "samples": 32, "k": (1, 4, 16)},
         "thinking": {"problems": 8, "samples": 4, "steps": (1, 4)},
     },
@@ -49,7 +53,7 @@ PROBED = ("sft", "rl")
 def get_config(arg=None):
     scale = base.scale(arg or "tiny", SCALES)
     config = front_loading(arg)
-    config.name = "test_time_compute"
+    config.name, config.seeds = "test_time_compute", scale["seeds"]
     for group, kept in ((config.arms, ARMS), (config.stages, STAGES)):
         for name in [name for name in group if name not in kept]:
             del group[name]

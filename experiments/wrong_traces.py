@@ -10,11 +10,9 @@ through the same SFT and the same GRPO. What is asked is W, the share that an ar
 correct traces add to the area under the RL curve.
 
 Last run 2026-11-28, 6 seeds: 22 minutes and 1.0 GB on 2 CPU cores beside tests (2,409 s of one
-core); `--config.seeds=7` took 28 (2,862). Of the gain of `correct`, with 6 seeds and with 7:
-`wrong_answer` .97 [.79, 1.22], which is said to help, and .97 [.80, 1.17], good as correct;
-`retry` .48 [.15, .69] and .49 [.23, .64] helps; `filler` -.05 [-.27, .11] and -.04 [-.21, .08]
-does not; `half_steps` .16 [-.07, .42] and .17 [-.01, .37], `all_steps` .09 [-.17, .30] and .08
-[-.11, .25], and `swapped` .06 [-.15, .24] and .04 [-.12, .22] are undecided.
+core). Of the gain of `correct`: `wrong_answer` .97 [.77, 1.23] and `retry` .48 [.16, .69] help,
+`filler` -.05 [-.27, .11] does not; `half_steps` .16 [-.07, .45], `all_steps` .09 [-.19, .31] and
+`swapped` .06 [-.15, .24] are undecided.
 """
 
 from bakein.data import corruption
