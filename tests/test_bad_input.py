@@ -312,6 +312,10 @@ CHANGES = {
         "config.arms.x = base.arm(stages='pretrain')",
         r"x\.stages is 'pretrain'; it must be a tuple",
     ),
+    "more problems for a curve than there are": (
+        "config.stages.rl.curve_problems = 99_999",
+        r"config\.stages\.rl\.curve_problems: .*has only",
+    ),
     "curves over different problems": (
         "config.arms.x = base.arm({'rl.curve_problems': 7})\n"
         "config.contrasts.c = ask.contrast('x', 'standard', 'rl', 'rl_area', 0.02)",

@@ -131,10 +131,14 @@ class _Prompts:
 
     def _curve(self, world: str) -> int:
         """Width of the held-out problems of an RL curve."""
-        stages = (stage for arm in self.study.arms.values() for stage in arm.values())
-        config = next(s for s in stages if isinstance(s, RLConfig) and s.world == world)
+        stages = (stage for arm in self.study.arms.values() for stage in arm.items())
+        name, config = next(
+            (name, stage)
+            for name, stage in stages
+            if isinstance(stage, RLConfig) and stage.world == world
+        )
         few = dataclasses.replace(config, curve_problems=_FEW)
-        return self._width(self._materials.curve_problems(few))
+        return self._width(self._materials.curve_problems(name, few))
 
     def _test(self) -> tuple[int, int]:
         """Width of the problems of the evaluation, and of the facts, 0 if there are none."""

@@ -161,10 +161,10 @@ class Materials:
         with naming(f"{path}.problems"):
             return self._test(config.world, config.problems, seed)
 
-    def curve_problems(self, config: RLConfig) -> list[Problem]:
+    def curve_problems(self, stage: str, config: RLConfig) -> list[Problem]:
         """The held-out problems of an RL curve: the same for every arm and member."""
         seed = seed_of(self._study.seed, "curve")
-        with naming("curve_problems"):
+        with naming(f"config.stages.{stage}.curve_problems"):
             return self._test(config.world, config.curve_problems, seed)
 
     def facts(self, config: EvaluationConfig) -> list[Problem]:
@@ -231,7 +231,7 @@ class Materials:
         if isinstance(config, RLConfig):
             problems = self.prompts(stage, config, member)
             first = [problems[i] for i in range(min(64, len(problems)))]
-            held_out = self.curve_problems(config) if config.curve_every else []
+            held_out = self.curve_problems(stage, config) if config.curve_every else []
             return digest([verifier, first, held_out])
         if isinstance(config, ProbeConfig):
             path = f"config.probes.{stage}"

@@ -107,7 +107,7 @@ def run_rl(
         rows=rows,
         part=watch.part,
     )
-    held_out = shop.materials.curve_problems(config) if config.curve_every else []
+    held_out = shop.materials.curve_problems(node.stage, config) if config.curve_every else []
 
     def observe(made: int, state: TrainState) -> list[dict[str, Any]]:
         shares = heldout_shares(
