@@ -321,6 +321,11 @@ CHANGES = {
         "config.contrasts.c = ask.contrast('x', 'standard', 'rl', 'rl_area', 0.02)",
         r"c\.metric is 'rl_area'; it must be of RL curves over the same held-out problems",
     ),
+    "curves that share no samples": (
+        "config.arms.x = base.arm({'rl.steps': 9, 'rl.curve_every': 8})\n"
+        "config.contrasts.c = ask.contrast('baked_in', 'standard', 'rl', 'rl_area', 0.02)",
+        r"c\.metric is 'rl_area'; .*some arm's begins, after 0, at 128, .* ends at 80",
+    ),
     "an area over one k": (
         "config.evaluation.k = (1, 1)\n"
         "config.contrasts.c = ask.contrast('baked_in', 'standard', 'rl', 'pass_area', 0.02)",

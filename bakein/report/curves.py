@@ -12,6 +12,8 @@ from bakein.report.scores import Scores
 
 Curve = dict[str, Any]
 
+_POINTS = 3  # of an RL curve, at least, for an area: the one at 0 samples does not count
+
 
 def pass_at_k_curve(
     scores: Scores, found: Mapping[str, np.ndarray], ks: list[int], settings: dict[str, Any]
@@ -101,12 +103,13 @@ def rl_areas(
     """Areas [S, P] over the samples that every arm and seed of the stage has drawn.
 
     Arms may differ in these: in their steps, or where groups are drawn until enough teach. None
-    where the curves have too few points, or share no samples.
+    where the curve has too few points, or the curves share no samples; those of too few points do
+    not count.
     """
-    if samples_SX.shape[1] < 3:
+    if samples_SX.shape[1] < _POINTS:
         return None
     drawn = [rl_points(study, arm, stage)[1] for arm in dict.fromkeys(n.arm for n in study.nodes)]
-    drawn = [arm_SX for arm_SX in drawn if arm_SX.shape[1] > 1]
+    drawn = [arm_SX for arm_SX in drawn if arm_SX.shape[1] >= _POINTS]
     span = max(arm_SX[:, 1].max() for arm_SX in drawn), min(arm_SX[:, -1].min() for arm_SX in drawn)
     if span[0] >= span[1]:
         return None

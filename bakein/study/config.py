@@ -13,8 +13,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from bakein.model import ModelConfig
-from bakein.study.checks import check_study, require
-from bakein.study.errors import ConfigError, naming, unknown
+from bakein.study.checks import check_study
+from bakein.study.errors import ConfigError, naming, require, unknown
 from bakein.study.probes import AttackProbe, BudgetProbe, EvaluationProbe
 from bakein.study.questions import (
     CatchUpConfig,

@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 
 class ConfigError(ValueError):
@@ -38,3 +39,9 @@ def unknown(what: str, given: str, known: Iterable[str]) -> ConfigError:
     near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return ConfigError(f"{what}: no {given!r}; {hint}known: {', '.join(known) or 'none'}")
+
+
+def require(path: str, value: Any, ok: bool, allowed: str) -> None:
+    """Raises a `ConfigError` that names the key, the value and what is allowed, unless `ok`."""
+    if not ok:
+        raise ConfigError(f"{path} is {value!r}; it must be {allowed}")
