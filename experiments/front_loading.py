@@ -23,13 +23,13 @@ many times its tokens, all of them of new documents (do they catch up?), `union_
 `..._sft_diverse` and `..._sft_filtered` are fine-tuned on traces like that base's. Every stage is
 scored on problems in the one notation, the end also in all three (probe `notations`).
 
-Costs 25 minutes and 1.2 GB on 2 CPU cores beside tests, with pretraining and SFT of 5 of its 9 seeds
-taken over (2,778 s of one core); 5 seeds alone took 24 (2,386 s), so 9 fill both cores for 36. Last
-run 2026-11-28, 9 seeds, accuracy after RL: `none` .176, `small_hq` .815, `large_diverse` .565,
-`union` .786, `filtered` .755. `union` − `none` +.610 [.466, .728], the lead persists; few right traces
-beat many diverse ones with errors in pretraining, `large_diverse` − `small_hq` −.250 [−.420, −.090];
-and `none` catches up with `union` at 2.97 [2.32, 3.70] times its SFT, 2.48 tokens of SFT for each
-token of early traces.
+Costs 25 minutes and 1.2 GB on 2 CPU cores beside tests, with pretraining and SFT of 5 of its 9
+seeds taken over (2,778 s of one core); 5 seeds alone took 24 (2,386 s), so 9 fill both cores for
+36. Last run 2026-11-28, 9 seeds, accuracy after RL: `none` .176, `small_hq` .815, `large_diverse`
+.565, `union` .786, `filtered` .755. `union` − `none` +.610 [.466, .728], the lead persists; few
+right traces beat many diverse ones with errors in pretraining, `large_diverse` − `small_hq` −.250
+[−.420, −.090]; and `none` catches up with `union` at 2.97 [2.32, 3.70] times its SFT, 2.48 tokens
+of SFT for each token of early traces.
 """
 
 import dataclasses
