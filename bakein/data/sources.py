@@ -5,7 +5,7 @@ L is a document's number of positions: its text tokens and one more.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import grain
@@ -79,11 +79,10 @@ class Source:
             documents = documents.shuffle(seed=self.seed)
         return documents.repeat()[shard::shards]
 
-    def shortest(self, among: int) -> int:
-        """Tokens of the shortest of the first documents, `among` of them at most."""
+    def lengths(self, count: int) -> Iterator[int]:
+        """Tokens of each of the first documents, `count` of them at most; none before it is due."""
         tokenised = _Tokenised(self)
-        first = range(min(among, len(self.documents)))
-        return min(len(tokenised[i]["tokens"]) for i in first)
+        return (len(tokenised[i]["tokens"]) for i in range(min(count, len(self.documents))))
 
     def fingerprint(self) -> str:
         """Hex digest of the documents, their tokens, and the settings.

@@ -28,7 +28,7 @@ from bakein.study.schema import EvaluationConfig, RLConfig, Study, SupervisedCon
 from bakein.study.shop import make_decoder
 from bakein.study.supervised import train_programs
 from bakein.train.optimizer import make_optimizer
-from bakein.train.state import abstract_of, new_state, params_on, state_shardings
+from bakein.train.state import abstract_state, new_state, params_on, state_shardings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -390,8 +390,7 @@ def _rows(mesh: jax.sharding.Mesh, dtype: Any) -> Callable[..., jax.ShapeDtypeSt
 
 
 def _state(decoder: Decoder, mesh: jax.sharding.Mesh, tx: Any, shardings: Any) -> Any:
-    shapes = jax.eval_shape(lambda params: new_state(params, tx), params_on(decoder, mesh))
-    return abstract_of(shapes, shardings)
+    return abstract_state(lambda params: new_state(params, tx), decoder, mesh, shardings)
 
 
 def _without_logits(config: ModelConfig, context: float) -> float:

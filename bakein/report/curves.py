@@ -7,7 +7,7 @@ import numpy as np
 
 from bakein.analysis import bootstrap, curves, rl_curve, slopes
 from bakein.report.metrics import vote_size
-from bakein.report.records import Node, RecordError, Study
+from bakein.report.records import Node, Record, RecordError, Study
 from bakein.report.scores import Scores
 
 Curve = dict[str, Any]
@@ -33,6 +33,11 @@ def pass_at_k_curve(
     return _curve("pass@k", scores.arm, scores.stage, ks, band, by_seed, fit)
 
 
+def curve_points(study: Study, node: Node) -> list[Record]:
+    """The records of a node that are points of its RL curve."""
+    return [record for record in study.stages[node.id].records if "heldout" in record]
+
+
 def rl_points(study: Study, arm: str, stage: str) -> tuple[list[Node], np.ndarray, np.ndarray]:
     """The RL curve of one arm and stage: finished nodes by seed, samples [S, X], shares [S, X, P].
 
@@ -48,7 +53,7 @@ def rl_points(study: Study, arm: str, stage: str) -> tuple[list[Node], np.ndarra
     by_seed = {}
     for node in sorted(study.nodes, key=lambda node: node.seed):
         if (node.arm, node.stage) == (arm, stage) and study.status(node.id) == "finished":
-            points = [r for r in study.stages[node.id].records if "heldout" in r]
+            points = curve_points(study, node)
             if points:
                 by_seed[node] = points
     if not by_seed:
@@ -108,9 +113,9 @@ def rl_areas(
     """
     if samples_SX.shape[1] < _POINTS:
         return None
-    drawn = [rl_points(study, arm, stage)[1] for arm in dict.fromkeys(n.arm for n in study.nodes)]
-    drawn = [arm_SX for arm_SX in drawn if arm_SX.shape[1] >= _POINTS]
-    span = max(arm_SX[:, 1].max() for arm_SX in drawn), min(arm_SX[:, -1].min() for arm_SX in drawn)
+    finished = [n for n in study.nodes if n.stage == stage and study.status(n.id) == "finished"]
+    drawn = [points for n in finished if len(points := curve_points(study, n)) >= _POINTS]
+    span = max(p[1]["samples"] for p in drawn), min(p[-1]["samples"] for p in drawn)
     if span[0] >= span[1]:
         return None
     curves_S = zip(samples_SX, solved_SXP, strict=True)

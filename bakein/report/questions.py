@@ -9,6 +9,7 @@ from bakein.report.judges import (
     catch_up,
     comparison,
     conditional,
+    conditional_exhibits,
     dose,
     frontier,
     gains,
@@ -70,8 +71,8 @@ KINDS = {
     ),
     "conditional": Kind(
         conditional.judge_conditional,
-        conditional.conditional_tables,
-        conditional.conditional_charts,
+        conditional_exhibits.conditional_tables,
+        conditional_exhibits.conditional_charts,
     ),
     "rl_speed": Kind(rl_speed.judge_rl_speed, rl_speed.speed_tables, rl_speed.speed_charts),
     "catch_up": Kind(catch_up.judge_catch_up, catch_up.catch_up_tables, catch_up.catch_up_charts),

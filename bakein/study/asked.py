@@ -19,7 +19,7 @@ from bakein.study.questions import (
     SymmetryConfig,
 )
 from bakein.study.questions.question import Places
-from bakein.study.schema import EvaluationConfig, RLConfig, Study
+from bakein.study.schema import EvaluationConfig, RLConfig, StageConfig, Study
 
 # Questions about a treated arm and its control.
 _Pair = (
@@ -97,7 +97,7 @@ def _check_rl_area(path: str, places: Places, study: Study) -> None:
         drawn = [
             [steps * stage.prompts * stage.group for steps in (stage.curve_every, stage.steps)]
             for stage in (arm.get(name) for arm in study.arms.values())
-            if isinstance(stage, RLConfig) and 0 < stage.curve_every < stage.steps
+            if _has_curve(stage)
         ]
         firsts, lasts = zip(*drawn, strict=True)
         allowed = (
@@ -182,9 +182,13 @@ def _check_metric(
 
 def _areas(question: ContrastConfig | Question | Reading, study: Study) -> tuple[str, ...]:
     """Areas under curves: of pass@k over log₂ k, and of the RL curve where one is drawn."""
-    stages = [study.arms[arm][stage] for arm, stage in question.places]
-    drawn = all(isinstance(s, RLConfig) and 0 < s.curve_every < s.steps for s in stages)
+    drawn = all(_has_curve(study.arms[arm][stage]) for arm, stage in question.places)
     return ("pass_area",) * (len({*study.evaluation.k}) > 1) + ("rl_area",) * drawn
+
+
+def _has_curve(stage: StageConfig | None) -> bool:
+    """Whether a stage is RL with points of a curve between its ends."""
+    return isinstance(stage, RLConfig) and 0 < stage.curve_every < stage.steps
 
 
 def _measured(

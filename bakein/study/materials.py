@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bakein.data import corruption as corruptions
@@ -34,6 +34,7 @@ from bakein.study.schema import (
     WorldSource,
 )
 
+_LOOKED_AT = 64  # documents of a source that stand for all
 # Attempts at each problem that the fingerprint of an attack reads.
 _FINGERPRINT_ATTEMPTS = 8
 
@@ -226,7 +227,9 @@ class Materials:
             DataError: a text cannot be told in the study's tokens.
         """
         if isinstance(config, SupervisedConfig):
-            return fingerprint(self.sources(stage, config, member))
+            sources = self.sources(stage, config, member)
+            _check_rows(stage, config, sources)
+            return fingerprint(sources)
         verifier = self._verifier(config.world)
         if isinstance(config, RLConfig):
             problems = self.prompts(stage, config, member)
@@ -259,6 +262,17 @@ class Materials:
             for budget in config.budgets:
                 make_forcing(self.tokenizer, config.thinking, budget)
         return []
+
+
+def _check_rows(stage: str, config: SupervisedConfig, sources: Mapping[str, Source]) -> None:
+    """Some of a source's documents may be longer than a row and left out, but not all of them."""
+    for name, source in sources.items():
+        if all(length > config.length for length in source.lengths(_LOOKED_AT)):
+            raise ConfigError(
+                f"config.stages.{stage}.length is {config.length}; it must be at least "
+                f"{min(source.lengths(_LOOKED_AT))}, the shortest of the first {_LOOKED_AT} "
+                f"documents of source {name}"
+            )
 
 
 def packing(stage: str, config: SupervisedConfig) -> Packing:

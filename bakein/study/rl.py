@@ -21,14 +21,7 @@ from bakein.study.shop import Shop
 from bakein.study.workdir import StageDir
 from bakein.train.loop import LoopConfig, Stage, run_loop
 from bakein.train.optimizer import make_optimizer
-from bakein.train.state import (
-    Params,
-    TrainState,
-    abstract_of,
-    new_state,
-    params_on,
-    state_shardings,
-)
+from bakein.train.state import Params, TrainState, abstract_state, new_state, state_shardings
 from bakein.train.stopwatch import Stopwatch
 
 
@@ -151,7 +144,6 @@ def run_rl(
         # The state takes over the buffers of what it starts from.
         return start(jax.tree.map(jnp.copy, reference) if has_reference else initial())
 
-    abstract = abstract_of(jax.eval_shape(start, params_on(shop.decoder, shop.mesh)), shardings)
     stage = Stage(
         lambda _, state: advance(recipe, stream, update, reference, state),
         observe,
@@ -163,7 +155,7 @@ def run_rl(
     with shop.traced(node, stage, watch.part) as stage:
         useful = run_loop(
             begin,
-            abstract,
+            abstract_state(start, shop.decoder, shop.mesh, shardings),
             stage,
             LoopConfig(config.steps, *often),
             shop.checkpoints(node.id),

@@ -22,7 +22,6 @@ from bakein.study.shop import Shop, work_of
 from bakein.study.walk import Executor, walk
 from bakein.study.workdir import Workdir
 
-_LOOKED_AT = 64  # documents of a source that stand for all
 _PATIENCE = 1.0  # seconds between two looks at a stage that another process runs
 
 
@@ -142,7 +141,6 @@ def check_fit(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> No
                     if study.model["shard_length"]:
                         mesh_lib.check_divisible(mesh, "length", stage.length, ("tensor",))
                     mixture(name, stage).shard(packing(name, stage).shards - 1, stage.shards)
-                    _check_rows(name, stage, study, materials)
                     continue
                 rows = stage.prompts * stage.group // (stage.minibatches * stage.accumulation)
                 mesh_lib.check_divisible(mesh, "prompts * group / minibatches / accumulation", rows)
@@ -159,17 +157,6 @@ def check_fit(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> No
                 prompts = [problems[i].prompt for i in range(count)]
                 with naming(f"config.stages.{name}.prompt_length"):
                     encode_prompts(materials.tokenizer, prompts, stage.prompt_length)
-
-
-def _check_rows(name: str, stage: SupervisedConfig, study: Study, materials: Materials) -> None:
-    """Some of a source's documents may be longer than a row and left out, but not all of them."""
-    for source, documents in materials.sources(name, stage, study.members[0]).items():
-        shortest = documents.shortest(_LOOKED_AT)
-        if shortest > stage.length:
-            raise ConfigError(
-                f"config.stages.{name}.length is {stage.length}; it must be at least {shortest}, "
-                f"the shortest of the first {_LOOKED_AT} documents of source {source}"
-            )
 
 
 def run_plan(plan: Plan, executor: Callable[[Shop, Progress], Executor]) -> None:

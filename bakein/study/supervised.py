@@ -18,14 +18,7 @@ from bakein.study.workdir import StageDir
 from bakein.train.feed import Feed, tokens_of
 from bakein.train.loop import LoopConfig, Stage, run_loop
 from bakein.train.optimizer import make_optimizer, make_schedule
-from bakein.train.state import (
-    Params,
-    TrainState,
-    abstract_of,
-    new_state,
-    params_on,
-    state_shardings,
-)
+from bakein.train.state import Params, TrainState, abstract_state, new_state, state_shardings
 from bakein.train.step import guarded, make_train_step
 from bakein.train.stopwatch import Stopwatch
 
@@ -104,12 +97,11 @@ def run_supervised(
         counts = {"tokens": lambda: tokens_of(after)}
         return state, {**metrics, **counts}, lambda: describe(before, after)
 
-    abstract = abstract_of(jax.eval_shape(start, params_on(shop.decoder, shop.mesh)), shardings)
     stage = Stage(advance, lambda *_: [], feed, lambda made: progress(made / steps), shop.preempted)
     with shop.traced(node, stage, watch.part) as stage:
         useful = run_loop(
             lambda: start(initial()),
-            abstract,
+            abstract_state(start, shop.decoder, shop.mesh, shardings),
             stage,
             LoopConfig(steps, config.log_every, config.save_every, config.save_seconds, 0),
             shop.checkpoints(node.id),

@@ -1,5 +1,6 @@
 """The training state: one pytree that is passed in, passed out and saved."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -55,6 +56,16 @@ def init_params(decoder: nn.Module, key: jax.Array) -> Params:
 def new_state(params: Params, tx: optax.GradientTransformation) -> TrainState:
     """A fresh state around `params` (initialised, or handed on by the parent stage)."""
     return TrainState(step=jnp.int32(0), params=params, opt_state=tx.init(params))
+
+
+def abstract_state(
+    start: Callable[[Params], TrainState],
+    decoder: nn.Module,
+    mesh: jax.sharding.Mesh,
+    shardings: TrainState,
+) -> TrainState:
+    """Shape, dtype and sharding of the state that `start` makes of parameters; nothing is made."""
+    return abstract_of(jax.eval_shape(start, params_on(decoder, mesh)), shardings)
 
 
 def state_shardings(

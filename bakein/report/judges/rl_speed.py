@@ -15,7 +15,7 @@ import numpy as np
 
 from bakein.analysis import bootstrap, censored, curves, rl_curve, verdicts
 from bakein.analysis.rl_curve import Reach
-from bakein.report.curves import mean_samples, rl_areas, rl_points
+from bakein.report.curves import curve_points, mean_samples, rl_areas, rl_points
 from bakein.report.evidence import Evidence, Place, Row, limits, places_of, unmeasured
 from bakein.report.exhibits import Chart, Line, Table, estimate
 from bakein.report.judges.sentences import what_it_takes
@@ -128,7 +128,7 @@ def judge_rl_speed(question: Row, evidence: Evidence) -> Row:
 def _read(place: Place, study: Study) -> _Curves:
     nodes, _, solved_SXP = rl_points(study, *place)
     stages = [study.stages[node.id] for node in nodes]
-    points = [[r for r in stage.records if "heldout" in r] for stage in stages]
+    points = [curve_points(study, node) for node in nodes]
     axes = {
         axis: np.array([[point[axis] for point in curve] for curve in points], float)
         for axis in ("samples", "sampled_tokens", "flops")
