@@ -30,8 +30,10 @@ setup(
     entry_points={"console_scripts": ["bakein = bakein.cli:main"]},
     install_requires=[
         "absl-py>=2.5",
+        "etils[epath]>=1.15",
         "filelock>=3.20",
         "flax>=0.12.8",
+        "fsspec>=2026.9",
         "grain>=0.2.18",
         "jax>=0.10.2",
         "jinja2>=3.1",
@@ -45,11 +47,13 @@ setup(
         "scipy>=1.17",
         "tensorboardX>=2.6.5",
         "tensorflow-datasets>=4.9.10",
+        "tensorstore>=0.1.86",
         "tokenizers>=0.23.3",
         "tqdm>=4.70",
     ],
     extras_require={
         "test": [
+            "gcsfs>=2026.9",
             "hypothesis>=6.170",
             "import-linter>=2.16",
             # The compiler of TPUs, which plans are tested with, needs no TPU.
@@ -65,7 +69,8 @@ setup(
         # Not part of `test`: it builds a C extension, and not every machine has a compiler.
         "gym": ["reasoning-gym>=0.1.25"],
         "ray": ["ray>=2.60"],
-        "tpu": ["jax[tpu]>=0.10.2"],
+        "gcs": ["gcsfs>=2026.9"],
+        "tpu": ["gcsfs>=2026.9", "jax[tpu]>=0.10.2"],
         "cuda": ["jax[cuda13]>=0.10.2"],
     },
 )

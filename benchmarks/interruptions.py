@@ -51,10 +51,20 @@ LAYOUTS = (TWO_BY_FOUR, TWO_BY_FOUR, Layout(1, 8), Layout(2, 2), Layout(1, 4))
 class Lives:
     """Starts `bakein run` in processes that are forked from one that has imported it all."""
 
-    def __init__(self, experiment: str, overrides: Sequence[str], cache: Path):
-        """The compiled programs are kept in `cache` between lives."""
+    def __init__(
+        self,
+        experiment: str,
+        overrides: Sequence[str],
+        cache: Path,
+        place: Callable[[Path], str] = str,
+    ):
+        """The compiled programs are kept in `cache` between lives.
+
+        `place` says what a run is told of a work directory, which may be elsewhere.
+        """
         self.arguments = (experiment, *overrides)
         self.cache = cache
+        self.place = place
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(
             ["bakein.cli", "bakein.study.runner", "bakein.report.build", "bakein.report.terminal"]
@@ -74,7 +84,7 @@ class Lives:
     def start_with(self, flags: Sequence[Sequence[str]], devices: int, workdir: Path) -> "Life":
         """Begins a process with each of the given flags."""
         touches = self._context.Value("q", 0)
-        run = ("run", *self.arguments, "--workdir", str(workdir))
+        run = ("run", *self.arguments, "--workdir", self.place(workdir))
         shared = (devices, self.cache, f"{workdir}{os.sep}")
         processes = [
             self._context.Process(

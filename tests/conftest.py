@@ -42,6 +42,25 @@ def one_device(monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def _stand_in():
+    """For the whole process: its clients remember where they asked first."""
+    import bucket
+
+    found = bucket.Bucket()
+    with bucket.serving(found) as url, pytest.MonkeyPatch.context() as patch:
+        for name, value in bucket.environment(url).items():
+            patch.setenv(name, value)
+        yield found
+
+
+@pytest.fixture
+def bucket(_stand_in):
+    """An empty bucket, gs://bucket."""
+    _stand_in.reset()
+    return _stand_in
+
+
+@pytest.fixture(scope="session")
 def finished_run(tmp_path_factory):
     """The work directory of the tiny study after `bakein run`: to be read, and copied to change.
 

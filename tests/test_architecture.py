@@ -18,24 +18,25 @@ PACKAGE = ROOT / "bakein"
 ARROWS = {
     "cli": {
         "plan", "study", "report", "evals", "analysis", "rl", "train", "data", "model", "mesh",
-        "processes",
+        "processes", "paths",
     },
-    "plan": {"study", "train", "rl", "evals", "data", "model", "mesh", "processes"},
-    "study": {"train", "rl", "evals", "data", "model", "mesh", "processes"},
-    "evals": {"rl", "data", "model", "mesh", "processes"},
-    "rl": {"train", "data", "model", "mesh", "processes"},
-    "train": {"data", "model", "mesh", "processes"},
-    "report": {"analysis"},
-    "analysis": set(),
-    "data": set(),
-    "model": set(),
-    "mesh": set(),
-    "processes": set(),
+    "plan": {"study", "train", "rl", "evals", "data", "model", "mesh", "processes", "paths"},
+    "study": {"train", "rl", "evals", "data", "model", "mesh", "processes", "paths"},
+    "evals": {"rl", "data", "model", "mesh", "processes", "paths"},
+    "rl": {"train", "data", "model", "mesh", "processes", "paths"},
+    "train": {"data", "model", "mesh", "processes", "paths"},
+    "report": {"analysis", "paths"},
+    "analysis": {"paths"},
+    "data": {"paths"},
+    "model": {"paths"},
+    "mesh": {"paths"},
+    "processes": {"paths"},
+    "paths": set(),
 }  # fmt: skip
 
 # A library and the rooms that may import it; libraries not named here are free.
 LIBRARIES = {
-    "jax": set(ARROWS) - {"data", "analysis", "report"},
+    "jax": set(ARROWS) - {"data", "analysis", "report", "paths"},
     "ml_collections": {"study", "cli"},
     "pickle": set(),
     "ray": set(),

@@ -807,9 +807,6 @@ COMMANDS = {
     "a work directory below a file": (
         ("run", FILE, "--workdir", f"{FILE}/x"), r"work directory .*: Not a directory; give another"
     ),
-    "a work directory in a bucket": (
-        ("run", FILE, "--workdir", "gs://bucket/x"), r"gs:/bucket/x: must be a folder .*gcsfuse"
-    ),
     "a work directory that nobody can write": (
         ("run", FILE, "--workdir", "/proc/x"), r"work directory /proc/x: .*; give another"
     ),

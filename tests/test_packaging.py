@@ -38,7 +38,7 @@ def test_version_is_that_of_the_package(metadata):
 
 def test_every_requirement_has_a_lower_bound_and_no_upper_one(metadata):
     extras = metadata["extras_require"]
-    assert set(extras) == {"test", "gym", "ray", "tpu", "cuda"}
+    assert set(extras) == {"test", "gym", "ray", "gcs", "tpu", "cuda"}
     for requirement in sum(extras.values(), metadata["install_requires"]):
         assert re.fullmatch(r"[\w.-]+(\[\w+\])?>=[\d.]+", requirement), requirement
 

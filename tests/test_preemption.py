@@ -99,11 +99,22 @@ def test_a_run_goes_on_on_another_mesh(workdir, finished_run, monkeypatch):
 
 def toy(path, log, *, steps=9, save_every=100, save_seconds=0.0, preempted=lambda: False, **flags):
     """A loop of updates that add one; returns its useful seconds."""
-    checkpoints = Checkpoints(path, threading.Lock(), pytest.fail, flags.get("background", False))
+    flushed = []
+
+    class Behind(Checkpoints):
+        def save(self, step, *arguments):
+            assert flushed == log  # what a checkpoint knows of has been written
+            assert log[-1] == step
+            super().save(step, *arguments)
+
+    checkpoints = Behind(path, threading.Lock(), pytest.fail, flags.get("background", False))
 
     class Kept:
         def append(self, records):
             log.extend(record["step"] for record in records)
+
+        def flush(self):
+            flushed[:] = log
 
         def keep_until(self, step):
             log[:] = [kept for kept in log if kept <= step]
@@ -132,6 +143,9 @@ def test_a_loop_that_goes_on_makes_no_second_state(tmp_path):
     class Nothing:
         def append(self, records):
             assert not records
+
+        def flush(self):
+            raise AssertionError("nothing is saved")
 
         def keep_until(self, step):
             assert step == 9

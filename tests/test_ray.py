@@ -14,6 +14,7 @@ from test_walk import node
 from tiny_study import FILE, differences, outcome, stage_info
 
 from bakein.cli import main
+from bakein.paths import copy_tree, path_of
 from bakein.processes import Preempted
 from bakein.study.errors import ConfigError, WorkerDied
 from bakein.study.executors.options import parse_needs
@@ -23,8 +24,11 @@ from bakein.train.loop import NonFinite
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """Ray on this machine, which lets two stages of one core run at a time."""
+def cluster(_stand_in):
+    """Ray on this machine, which lets two stages of one core run at a time.
+
+    Its workers hear of the stand-in for buckets as they hear of everything: when they start.
+    """
     connect("local", num_cpus=2, num_gpus=0)
     yield
     ray.shutdown()
@@ -74,6 +78,26 @@ def test_a_worker_is_killed_and_the_study_ends_as_a_local_one(
     assert differences(outcome(workdir), outcome(finished_run)) == []
     study, expected = (json.loads((p / "study.json").read_text()) for p in (workdir, finished_run))
     assert study == expected
+
+
+def test_workers_meet_in_a_bucket(cluster, bucket, finished_run, tmp_path, monkeypatch, capsys):
+    one_device = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=1")
+    monkeypatch.setenv("XLA_FLAGS", one_device)
+    url = "gs://bucket/run"
+    half = tmp_path / "half"
+    shutil.copytree(finished_run, half)
+    for path in (half / "stages").iterdir():
+        if stage_info(path)["seed"] == 1:
+            shutil.rmtree(path)
+    reuse = ["--reuse", str(half)]
+    assert main(["run", FILE, "--workdir", url, "--executor=ray", *reuse]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith(
+        f"12 stages taken over from {half}\n12 of 24 stages to run in {url}\n"
+    )
+    copy_tree(path_of(url), tmp_path / "run")
+    assert differences(outcome(tmp_path / "run"), outcome(finished_run)) == []
+    assert not [name for name in bucket.objects if ".claims" in name]
 
 
 def test_a_mistake_that_a_worker_finds_is_one_line(cluster, tmp_path, capsys):

@@ -125,6 +125,9 @@ class Kept:
         self.clock.spend(1000 if records else 0)
         self.records += records
 
+    def flush(self):
+        pass
+
     def keep_until(self, step):
         self.records = [r for r in self.records if r["step"] <= step]
 

@@ -6,8 +6,10 @@ Lives of the run are processes of their own, forked from a server that has impor
 import json
 import os
 import random
+import re
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from interruptions import TWO_BY_FOUR, Layout, Lives, interrupted  # noqa: E402
 
 from bakein.cli import main  # noqa: E402
+from bakein.paths import copy_tree, path_of  # noqa: E402
 
 STUDY = f"{FILE}:one arm"
 ONE = Layout(1, 8)  # the mesh of two processes, and their collectives, in one
@@ -87,6 +90,26 @@ def test_interrupted_at_random_it_ends_as_the_straight_run(lives, straight, tmp_
     assert asked.codes == [75, 75]
     assert "asked to leave (SIGTERM): all is saved" in lives.log(workdir, 0).read_text()
     assert differences(outcome(workdir), outcome(two)) == []
+
+
+def test_in_a_bucket_two_processes_leave_what_they_leave_in_a_folder(
+    lives, straight, bucket, tmp_path
+):
+    """Each writes its part of the checkpoints; asked to leave in the middle, one finishes it."""
+    workdir = tmp_path / "run"
+    there = Lives(STUDY, (), lives.cache, lambda path: f"gs://bucket/{path.name}")
+    life = there.start(TWO_BY_FOUR, workdir)
+    done, part = re.compile(r"run/stages/\w+/checkpoints/\d+/.*ocdbt\.process_1/"), []
+    while not part:
+        part = [name for name in list(bucket.objects) if done.match(name)]
+        assert any(process.is_alive() for process in life.processes), told(there, workdir, 0)
+        time.sleep(0.01)
+    life.interrupt("SIGTERM", random.Random(0))
+    assert life.codes() == [75, 75], told(there, workdir, 0)
+    assert not [name for name in bucket.objects if ".claims" in name]  # given up at once
+    there.run(ONE, workdir)
+    copy_tree(path_of("gs://bucket/run"), tmp_path / "copy")
+    assert differences(outcome(tmp_path / "copy"), outcome(straight[0])) == []
 
 
 def test_a_process_that_fails_stops_the_others_and_says_why(lives, straight, tmp_path):

@@ -65,6 +65,9 @@ def test_the_last_good_checkpoint_is_named(tmp_path):
         def append(self, records):
             self.steps += [r["step"] for r in records]
 
+        def flush(self):
+            pass
+
         def keep_until(self, step):
             pass
 

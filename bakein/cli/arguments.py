@@ -56,10 +56,9 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     run.add_argument("experiment", help="FILE.py or FILE.py:ARG, which calls get_config(ARG)")
-    run.add_argument("--workdir", type=Path, help="default: runs/NAME")
+    run.add_argument("--workdir", help="a folder, or gs://BUCKET/PREFIX; default: runs/NAME")
     run.add_argument(
         "--reuse",
-        type=Path,
         action="append",
         default=[],
         metavar="DIR",
@@ -108,7 +107,7 @@ def make_parser() -> argparse.ArgumentParser:
     report = commands.add_parser(
         "report", help="rebuild a report from its records alone", allow_abbrev=False
     )
-    report.add_argument("workdir", type=Path, help="of a study, or a directory of such: runs/")
+    report.add_argument("workdir", help="of a study, or a directory of such: runs/")
 
     plan = commands.add_parser(
         "plan",

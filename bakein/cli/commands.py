@@ -2,15 +2,20 @@
 
 import argparse
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bakein.paths import Path
 
 _SEARCHED = 6  # combinations that a search compiles: some minutes at 8 billion parameters
 
 
 def report(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Rebuilds the report of a study, or the page over several."""
+    from bakein.paths import path_of
+
     _no_overrides(overrides)
-    folder = arguments.workdir
+    folder = path_of(arguments.workdir)
     if (folder / "study.json").exists() or not folder.is_dir():
         return print_report(folder)
     from bakein.report.index import build_index, index_summary
@@ -23,7 +28,7 @@ def report(arguments: argparse.Namespace, overrides: list[str]) -> int:
     return 0
 
 
-def print_report(workdir: Path) -> int:
+def print_report(workdir: "Path") -> int:
     """Builds the report of a study and prints its answers."""
     from bakein.report.build import build_report
     from bakein.report.terminal import terminal_summary

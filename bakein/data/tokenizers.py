@@ -9,13 +9,13 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from bakein.data.errors import DataError
+from bakein.paths import path_of, write_text
 
 PAD, BOS, EOS = 0, 1, 2
 
@@ -180,7 +180,7 @@ def load_tokenizer(directory: str | os.PathLike) -> CharTokenizer | BPETokenizer
     Raises:
         DataError: The file is missing or is not a tokenizer.
     """
-    path = Path(directory) / _FILE
+    path = path_of(os.fspath(directory)) / _FILE
     try:
         saved = json.loads(path.read_bytes())
         match saved:
@@ -205,7 +205,4 @@ def _known(ids: Sequence[int], vocab_size: int) -> list[int]:
 
 
 def _write(directory: str | os.PathLike, saved: dict) -> None:
-    path = Path(directory) / _FILE
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(saved))
-    os.replace(partial, path)
+    write_text(path_of(os.fspath(directory)) / _FILE, json.dumps(saved))

@@ -1,9 +1,8 @@
 """Builds report/ of a work directory from its records alone."""
 
 import json
-import os
-from pathlib import Path
 
+from bakein.paths import Path, write_text
 from bakein.report.page import render
 from bakein.report.plots import draw
 from bakein.report.records import read_study
@@ -19,24 +18,13 @@ def build_report(workdir: Path) -> Results:
       ValueError: a record is broken (names file and line).
       OSError: the records cannot be read or the report cannot be written.
     """
-    study = read_study(Path(workdir))
+    study = read_study(workdir)
     results = assemble(study)
     plots = draw(results)
     folder = study.workdir / "report"
     folder.mkdir(exist_ok=True)
     for plot in plots:
-        write(folder / f"{plot.name}.svg", plot.svg)
-    write(folder / "results.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
-    write(folder / "index.html", render(results, study, plots))
+        write_text(folder / f"{plot.name}.svg", plot.svg)
+    write_text(folder / "results.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
+    write_text(folder / "index.html", render(results, study, plots))
     return results
-
-
-def write(path: Path, content: str) -> None:
-    """Replaces a file atomically: a reader sees the old or the new one, never a part."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(content, encoding="utf-8", newline="\n")
-        os.replace(draft, path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from bakein.report.build import build_report, write
+from bakein.paths import Path, write_text
+from bakein.report.build import build_report
 from bakein.report.environment import make_environment
 from bakein.report.records import RecordError
 from bakein.report.text import plural, visible
@@ -38,7 +38,7 @@ def build_index(folder: Path) -> tuple[dict[str, Results], dict[str, str]]:
             results[workdir.name] = build_report(workdir)
         except ValueError as error:
             broken[workdir.name] = str(error)
-    write(folder / "index.html", render_index(results, broken))
+    write_text(folder / "index.html", render_index(results, broken))
     return results, broken
 
 

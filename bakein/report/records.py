@@ -8,8 +8,9 @@ anything else that is not as written is a `RecordError` that names the file and 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from bakein.paths import Path, read_bytes
 
 Record = dict[str, Any]
 
@@ -164,7 +165,7 @@ def _check_time(info: Record, where: str) -> None:
 
 def _read_object(path: Path) -> Record:
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(read_bytes(path))
     except ValueError as error:  # broken JSON and broken UTF-8 alike
         raise RecordError(f"{path}: not JSON ({error})") from None
     if not isinstance(value, dict):

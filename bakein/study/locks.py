@@ -1,45 +1,96 @@
-"""File locks, which the operating system drops with the process that holds them."""
+"""Claims in a folder: file locks, which the operating system drops with their process."""
 
 import contextlib
 import fcntl
+import json
+import os
 import pathlib
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from bakein.study.errors import WorkdirError
 
 
-@contextlib.contextmanager
-def locked(path: pathlib.Path, *, wait: bool = False) -> Iterator[bool]:
-    """Holds the lock of a file, against other processes and other threads.
+class Locks:
+    """Who works on what in a folder, on one machine or on several that see it over NFS."""
 
-    Args:
-        path: the file; made if it is not there, and left behind: to delete it would be a race.
-        wait: whether to wait for another that holds it.
+    def __init__(self, folder: pathlib.Path):
+        """Names the folder; `prepare` makes it."""
+        self._folder = folder
 
-    Yields:
-        Whether the lock could be had.
+    def prepare(self) -> None:
+        """Makes what is locked.
 
-    Raises:
-        WorkdirError: the file system has no locks.
-    """
-    with lock_file(path) as file:
-        yield take(file, fcntl.LOCK_EX, wait=wait)
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        (self._folder / ".claims").mkdir(parents=True, exist_ok=True)
+        _lock_file(self._folder / ".lock").close()
+
+    @contextlib.contextmanager
+    def claim(self, id: str, *, wait: bool) -> Iterator[bool]:
+        """Claims a node, against other processes and other threads.
+
+        The claim's file is left behind: to delete it would be a race.
+
+        Args:
+            id: of the node.
+            wait: whether to wait for another that holds it.
+
+        Yields:
+            Whether it could be had.
+
+        Raises:
+            WorkdirError: the file system has no locks.
+        """
+        with _lock_file(self._folder / ".claims" / id) as file:
+            yield _take(file, fcntl.LOCK_EX, wait=wait)
+
+    @contextlib.contextmanager
+    def join(self, stale: Callable[[], bool], write: Callable[[], None]) -> Iterator[None]:
+        """Is at work here, together with others.
+
+        Args:
+            stale: whether there is something to write.
+            write: writes it; called only while nobody else is at work.
+
+        Raises:
+            WorkdirError: the file system has no locks.
+        """
+        with _lock_file(self._folder / ".lock") as lock:
+            if _take(lock, fcntl.LOCK_EX, wait=False) and stale():
+                write()
+            # Not atomic: another may have come first, and is done writing when this has its turn.
+            _take(lock, fcntl.LOCK_SH, wait=True)
+            yield
+
+    def tell(self, id: str, share: float) -> None:
+        """Leaves word, for `told`, of how much of a claimed node is done."""
+        told = {"host": socket.gethostname(), "pid": os.getpid(), "share": share}
+        (self._folder / ".claims" / id).write_text(json.dumps(told), encoding="utf-8")
+
+    def told(self, id: str) -> float:
+        """How much of a node is done, from another process that told; 0.0 where none did."""
+        try:
+            return json.loads((self._folder / ".claims" / id).read_text("utf-8"))["share"]
+        except (FileNotFoundError, ValueError):  # not begun, or just being told
+            return 0.0
 
 
-def lock_file(path: pathlib.Path) -> IO[str]:
-    """Opens a file to be locked. Closing it drops its lock.
+def _lock_file(path: pathlib.Path) -> IO[str]:
+    """Opens a file to be locked, and makes it if need be. Closing it drops its lock.
 
     For reading and writing, as NFS wants it of files with a shared or an exclusive lock.
     """
     return path.open("a+", encoding="utf-8")
 
 
-def take(file: IO[str], kind: int, *, wait: bool) -> bool:
+def _take(file: IO[str], kind: int, *, wait: bool) -> bool:
     """Takes the lock of an open file, and returns whether it could be had.
 
     Args:
-        file: from `lock_file`.
+        file: from `_lock_file`.
         kind: `fcntl.LOCK_EX`, or `fcntl.LOCK_SH` to share it with others of that kind.
         wait: whether to wait for another that holds it.
 
@@ -53,6 +104,6 @@ def take(file: IO[str], kind: int, *, wait: bool) -> bool:
     except OSError as error:
         raise WorkdirError(
             f"{file.name}: the file system has no locks ({error.strerror}); give a --workdir on a "
-            "local one, or on NFS"
+            "local one, on NFS, or in a bucket (gs://BUCKET/PREFIX)"
         ) from error
     return True

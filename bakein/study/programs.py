@@ -3,10 +3,11 @@
 import platform
 import threading
 from collections.abc import Callable, Hashable
-from pathlib import Path
 from typing import Any
 
 import jax
+
+from bakein.paths import Path, in_bucket
 
 _ROOM = 4 * 2**30  # bytes of compiled programs; those that were not used for longest go first
 
@@ -15,7 +16,8 @@ def keep_programs(folder: Path) -> None:
     """Lets jax keep what it compiles, so that a run that goes on need not compile again.
 
     To be called before anything is compiled. jax keeps what took it a second or more, and with a
-    bound on the folder's size it locks it: processes may share it. A cache that the user has named
+    bound on the folder's size it locks it: processes may share it. In a bucket it has no bound, and
+    needs no lock: there a file is seen whole or not at all. A cache that the user has named
     (JAX_COMPILATION_CACHE_DIR, JAX_COMPILATION_CACHE_MAX_SIZE) stays as it is.
 
     Args:
@@ -28,7 +30,7 @@ def keep_programs(folder: Path) -> None:
         # jax knows a program by its source, and not by what the processor must be able to do.
         folder = folder / platform.node()
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    if jax.config.jax_compilation_cache_max_size == -1:
+    if jax.config.jax_compilation_cache_max_size == -1 and not in_bucket(folder):
         jax.config.update("jax_compilation_cache_max_size", _ROOM)
 
 

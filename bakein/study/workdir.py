@@ -1,26 +1,25 @@
 """The work directory: where everything of a run stands, and who works on what in it.
 
-Processes that run the same study may share it, on one machine or on several that see it over NFS.
-Each stage is claimed by the one that runs it; study.json is fixed while any of them is at work.
+Processes that run the same study may share it, on one machine or on several that see it over NFS or
+in a bucket. Each stage is claimed by the one that runs it; study.json is fixed while any of them is
+at work.
 
 Where several processes are one run, the first of them claims and writes for all; the others write
 nothing but their part of the checkpoints.
 """
 
 import contextlib
-import fcntl
 import json
 import os
-import pathlib
-import shutil
-import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from bakein import processes
+from bakein.paths import Path, copy_tree, in_bucket, modified, path_of, remove_tree, write_text
 from bakein.study.errors import WorkdirError
-from bakein.study.files import json_lines, read_json, write_json, write_text
-from bakein.study.locks import lock_file, locked, take
+from bakein.study.files import json_lines, read_json, write_json
+from bakein.study.leases import Leases
+from bakein.study.locks import Locks
 from bakein.study.records import NoRecords, Records
 
 # What study.json keeps as it was when the first stage was begun.
@@ -36,7 +35,7 @@ class StageDir:
         checkpoints: path of the checkpoints.
     """
 
-    def __init__(self, path: pathlib.Path, board: pathlib.Path):
+    def __init__(self, path: Path, board: Path):
         """Names the folder and that of its TensorBoard events; `create` makes it."""
         self.path = path
         self._writes = processes.first()
@@ -49,8 +48,7 @@ class StageDir:
 
     def info(self) -> dict[str, Any]:
         """What stage.json says; {} where the stage was never begun."""
-        path = self.path / "stage.json"
-        return read_json(path) if path.exists() else {}
+        return read_json(self.path / "stage.json")
 
     def unsaid_seconds(self) -> float:
         """Seconds from the writing of stage.json to that of the newest file beside it.
@@ -63,8 +61,8 @@ class StageDir:
         newest = 0.0
         for file in files:
             with contextlib.suppress(FileNotFoundError):  # the first process has replaced it
-                newest = max(newest, file.stat().st_mtime)
-        return max(newest - (self.path / "stage.json").stat().st_mtime, 0.0)
+                newest = max(newest, modified(file))
+        return max(newest - modified(self.path / "stage.json"), 0.0)
 
     @property
     def finished(self) -> bool:
@@ -89,10 +87,14 @@ class Workdir:
         path: the folder.
     """
 
-    def __init__(self, path: str | pathlib.Path):
-        """Names the folder; `prepare` makes it."""
-        self.path = pathlib.Path(path)
-        self._claims = self.path / ".claims"
+    def __init__(self, path: str | os.PathLike):
+        """Names the folder, or a prefix in a bucket; `prepare` makes it.
+
+        Raises:
+            OSError: it is a place of another kind.
+        """
+        self.path = path_of(os.fspath(path))
+        self._claims = Leases(self.path) if in_bucket(self.path) else Locks(self.path)
 
     def stage(self, id: str, name: str) -> StageDir:
         """The folder of a node; `name` is what TensorBoard calls it."""
@@ -107,22 +109,16 @@ class Workdir:
         Raises:
             WorkdirError: it cannot be written, belongs to another study, or is no folder.
         """
-        if self.path.parts[:1] and self.path.parts[0].endswith(":"):  # Path makes gs://x gs:/x
-            raise WorkdirError(
-                f"work directory {self.path}: must be a folder of a file system; object stores "
-                "have no locks, and no files to append to: mount the bucket (gcsfuse), as "
-                "tpu_scripts do for STORE=gs://BUCKET, and give its folder"
-            )
         try:
-            for folder in (self.path / "stages", self._claims):
-                folder.mkdir(parents=True, exist_ok=True)
-            lock_file(self.path / ".lock").close()
+            (self.path / "stages").mkdir(parents=True, exist_ok=True)
+            self._claims.prepare()
+            owner = read_json(self.path / "study.json").get("study", study)
+        except WorkdirError:
+            raise
         except OSError as error:
             raise WorkdirError(
                 f"work directory {self.path}: {error.strerror or error}; give another --workdir"
             ) from error
-        path = self.path / "study.json"
-        owner = read_json(path).get("study") if path.exists() else study
         if owner != study:
             raise WorkdirError(
                 f"work directory {self.path} belongs to study {owner!r}, not {study!r}; "
@@ -131,29 +127,36 @@ class Workdir:
 
     @contextlib.contextmanager
     def claim(self, id: str, *, wait: bool = False) -> Iterator[bool]:
-        """Claims a node; as for `locked`. Only who holds the claim writes into the node's folder.
+        """Claims a node. Only who holds the claim writes into the node's folder.
 
-        The operating system drops the claim with the process, however that ends.
+        The claim ends with the process, however that ends: on a file system at once, in a bucket
+        after a minute.
+
+        Args:
+            id: of the node.
+            wait: whether to wait for another that holds it.
+
+        Yields:
+            Whether it could be had.
+
+        Raises:
+            WorkdirError: the file system has no locks, or the bucket does not answer.
         """
-        lock = locked(self._claims / id, wait=wait)
-        with lock if processes.first() else contextlib.nullcontext() as claimed:
+        claim = self._claims.claim(id, wait=wait)
+        with claim if processes.first() else contextlib.nullcontext() as claimed:
             yield processes.agree(lambda: claimed)
 
-    def profile(self, name: str) -> pathlib.Path:
+    def profile(self, name: str) -> Path:
         """The folder of a node's XProf traces; apart, since its board is cut back on resume."""
         return self.path / "tensorboard" / "profile" / name
 
     def tell(self, id: str, share: float) -> None:
         """Leaves word, for `told`, of how much of a claimed node is done."""
-        told = {"host": socket.gethostname(), "pid": os.getpid(), "share": share}
-        (self._claims / id).write_text(json.dumps(told), encoding="utf-8")
+        self._claims.tell(id, share)
 
     def told(self, id: str) -> float:
         """How much of a node is done, from another process that told; 0.0 where none did."""
-        try:
-            return json.loads((self._claims / id).read_text(encoding="utf-8"))["share"]
-        except (FileNotFoundError, ValueError):  # not begun, or just being told
-            return 0.0
+        return self._claims.told(id)
 
     def finished_in(self, other: "Workdir", ids: Iterable[str]) -> list[str]:
         """Which of these stages another work directory has finished.
@@ -163,7 +166,7 @@ class Workdir:
         """
         if not (other.path / "stages").is_dir():
             raise WorkdirError(f"--reuse {other.path}: there is no work directory of a study")
-        if self.path.exists() and other.path.samefile(self.path):
+        if _same(self.path, other.path):
             raise WorkdirError(f"--reuse {other.path}: is the work directory itself")
         return [id for id in ids if other.stage(id, id).finished]
 
@@ -178,17 +181,15 @@ class Workdir:
             WorkdirError: the other is no work directory, or is this one.
         """
         for id in self.finished_in(other, ids):
-            with locked(self._claims / id, wait=False) as claimed:
+            with self._claims.claim(id, wait=False) as claimed:
                 theirs, ours = other.path / "stages" / id, self.path / "stages" / id
-                if not claimed or ours.exists():
+                if not claimed or self.stage(id, id).info():
                     continue
-                draft = ours.with_name(f".{id}")  # a stage is there whole or not at all
-                shutil.rmtree(draft, ignore_errors=True)
-                shutil.copytree(theirs, draft)
-                draft.rename(ours)
+                remove_tree(ours)
+                copy_tree(theirs, ours, last="stage.json")  # without which nothing was begun
 
     @contextlib.contextmanager
-    def open(self, record: dict[str, Any], save: Callable[[pathlib.Path], None]) -> Iterator[None]:
+    def open(self, record: dict[str, Any], save: Callable[[Path], None]) -> Iterator[None]:
         """Writes study.json, and holds it against runs of anything else.
 
         Args:
@@ -198,21 +199,22 @@ class Workdir:
         Raises:
             WorkdirError: another process is at work here, and its study.json says something else.
         """
-        path = self.path / "study.json"
-        with lock_file(self.path / ".lock") as lock:
-            if take(lock, fcntl.LOCK_EX, wait=False):  # nobody else is at work
-                save(self.path)
-                write_json(path, {**record, "named_first": self._named_first(record)})
-            # Not atomic: another may have come first, and is done writing when this has its turn.
-            take(lock, fcntl.LOCK_SH, wait=True)
+        path, record = self.path / "study.json", json.loads(json.dumps(record))
+
+        def differing() -> list[str]:
             written = read_json(path)
-            del written["named_first"]
-            differing = _differences(written, json.loads(json.dumps(record)))
-            if differing:
-                more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+            return _differences({k: written[k] for k in written if k != "named_first"}, record)
+
+        def write() -> None:
+            save(self.path)
+            write_json(path, {**record, "named_first": self._named_first(record)})
+
+        with self._claims.join(lambda: bool(differing()), write):
+            if found := differing():
+                more = f" and {len(found) - 3} more" if len(found) > 3 else ""
                 raise WorkdirError(
                     f"work directory {self.path} is in use by another process, and what it runs "
-                    f"differs in {', '.join(differing[:3])}{more}"
+                    f"differs in {', '.join(found[:3])}{more}"
                 )
             yield
 
@@ -225,6 +227,13 @@ class Workdir:
         if path.exists() and any((self.path / "stages").glob("*/stage.json")):
             return read_json(path)["named_first"]
         return {key: record[key] for key in NAMED_FIRST}
+
+
+def _same(path: Path, other: Path) -> bool:
+    """Whether two paths are one folder, which is there."""
+    if in_bucket(path) or in_bucket(other):
+        return path == other
+    return path.exists() and path.samefile(other)
 
 
 def _differences(left: Any, right: Any, path: str = "") -> list[str]:

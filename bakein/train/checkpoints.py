@@ -12,9 +12,7 @@ import contextlib
 import gc
 import json
 import os
-import pathlib
 import re
-import shutil
 import sys
 import warnings
 import zlib
@@ -26,9 +24,12 @@ import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
 from bakein import processes
+from bakein.paths import Path, absolute, in_bucket, remove_tree
 from bakein.train.state import Params, TrainState
 
 KEEP = 2  # the newest, and the one to fall back on
+
+_COMMITTED = "commit_success.txt"
 
 Tree = Any
 
@@ -85,7 +86,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        path: pathlib.Path,
+        path: Path,
         lock: contextlib.AbstractContextManager,
         warn: Callable[[str], None],
         background: bool,
@@ -100,7 +101,7 @@ class Checkpoints:
                 one waits until it is written. Not where several stages run side by side, since
                 the writing goes on without the lock.
         """
-        self.path = path.absolute()  # orbax takes no other
+        self.path = absolute(path)  # orbax takes no other
         self._lock = lock
         self._warn = warn
         self._background = background
@@ -112,9 +113,18 @@ class Checkpoints:
         return processes.agree(self._steps)
 
     def _steps(self) -> list[int]:
-        if not self.path.exists():
-            return []
-        return sorted(int(p.name) for p in self.path.iterdir() if p.name.isdigit())
+        return sorted(int(path.name) for path in self._written() if self._is_whole(path))
+
+    def _written(self) -> list[Path]:
+        """The folders of all checkpoints that were begun."""
+        return list(self.path.iterdir()) if self.path.exists() else []
+
+    def _is_whole(self, path: Path) -> bool:
+        """Whether a checkpoint was written to its end.
+
+        In a bucket, where no folder can be renamed at a stroke, orbax says so with a file.
+        """
+        return path.name.isdigit() and (not in_bucket(path) or (path / _COMMITTED).exists())
 
     def save(self, step: int, state: TrainState, data: Position | None, useful: float) -> None:
         """Writes one checkpoint, atomically, and drops all but the newest `KEEP`.
@@ -194,15 +204,16 @@ class Checkpoints:
             NoUsableCheckpoint: there are checkpoints, and none can be used.
         """
         if processes.first():  # what a killed process was still writing
-            for unfinished in self.path.glob("*.orbax-checkpoint-tmp*"):
-                shutil.rmtree(unfinished)
+            for path in self._written():
+                if not self._is_whole(path):
+                    remove_tree(path)
         damaged = []
         for step in reversed(self.steps()):
             loaded = self._load(step, _items(abstract), position=True)
             if loaded is not None:
                 if processes.first():
                     for later in damaged:
-                        shutil.rmtree(self.path / str(later))
+                        remove_tree(self.path / str(later))
                 if data is not None:
                     data.set_state(loaded["meta"]["data"])
                 state = TrainState(params=loaded["params"], **loaded["optimizer"])

@@ -29,6 +29,9 @@ class Records(Protocol):
     def append(self, records: list[Record]) -> None:
         """Adds records at the end."""
 
+    def flush(self) -> None:
+        """When this returns, they outlive the machine."""
+
     def keep_until(self, step: int) -> None:
         """Drops the records of steps after `step`: the process died before their checkpoint."""
 
@@ -142,6 +145,8 @@ def run_loop(
                 records.append(lines + observed)
             pending = []
             if saving or leaving:
+                with part("records"):
+                    records.flush()  # a checkpoint never knows of more updates than they do
                 kept = useful + watch.useful() - before
                 with part("checkpoint"):
                     checkpoints.save(made, state, stage.data, kept)

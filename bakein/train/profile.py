@@ -3,16 +3,18 @@
 import contextlib
 import dataclasses
 import pathlib
+import tempfile
 from collections.abc import Iterator
 
 import jax
 
+from bakein.paths import Path, copy_tree, in_bucket
 from bakein.train.loop import Stage
 from bakein.train.stopwatch import Part
 
 
 @contextlib.contextmanager
-def traced(stage: Stage, updates: range, folder: pathlib.Path, part: Part) -> Iterator[Stage]:
+def traced(stage: Stage, updates: range, folder: Path, part: Part) -> Iterator[Stage]:
     """The stage, which writes a trace of some of its updates while it runs.
 
     The profiler is the process's: what other threads do meanwhile is in the trace as well.
@@ -32,7 +34,11 @@ def traced(stage: Stage, updates: range, folder: pathlib.Path, part: Part) -> It
     options = jax.profiler.ProfileOptions()
     # Every Python call, which makes the host look slow; the parts of the stopwatch are named.
     options.python_tracer_level = 0
-    with contextlib.ExitStack() as trace:
+    with contextlib.ExitStack() as outside, contextlib.ExitStack() as trace:
+        desk = folder
+        if in_bucket(folder):  # where the profiler cannot write
+            desk = pathlib.Path(outside.enter_context(tempfile.TemporaryDirectory()))
+            outside.callback(copy_tree, desk, folder)
         begun = False
 
         def advance(made, state):
@@ -42,7 +48,7 @@ def traced(stage: Stage, updates: range, folder: pathlib.Path, part: Part) -> It
             if not begun:
                 with part("profile"):
                     jax.block_until_ready(state)  # nothing of the update before
-                    jax.profiler.start_trace(folder, profiler_options=options)
+                    jax.profiler.start_trace(desk, profiler_options=options)
                 trace.callback(jax.profiler.stop_trace)
                 begun = True
             with jax.profiler.StepTraceAnnotation("train", step_num=made + 1):

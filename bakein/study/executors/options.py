@@ -4,13 +4,13 @@ import contextlib
 import functools
 import importlib.util
 import os
-import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 
+from bakein.paths import Path, absolute
 from bakein.study.description import device_name
 from bakein.study.errors import ConfigError
 from bakein.study.executors.local import LocalExecutor
@@ -88,7 +88,7 @@ def open_executor(
     options: RayOptions | None,
     experiment: str,
     overrides: Sequence[str],
-    workdir: pathlib.Path,
+    workdir: Path,
     workers: int,
 ) -> Iterator[tuple[MakeExecutor, str]]:
     """What makes the executor, and what its stages compute with.
@@ -111,7 +111,7 @@ def open_executor(
     from bakein.study.executors.ray import Cluster, RayExecutor
 
     jax.config.update("jax_platforms", "cpu")  # the devices of this machine are for the workers
-    words = (experiment, overrides, str(workdir.absolute()), os.getcwd())
+    words = (experiment, overrides, str(absolute(workdir)), os.getcwd())
     with Cluster(*words, options.needs, workers) as cluster:
         device = cluster.device()
         yield functools.partial(RayExecutor, cluster, device, options.retries), device

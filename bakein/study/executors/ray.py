@@ -15,7 +15,6 @@ import threading
 import time
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -104,9 +103,10 @@ class _Worker:
         prepare_jax()
         os.chdir(folder)  # to which the paths of a study are relative
         study = resolve(load_experiment(experiment, overrides))
-        keep_programs(Path(workdir) / "programs")
+        place = Workdir(workdir)
+        keep_programs(place.path / "programs")
         warn, leaving = self._warnings.append, self._leaving.is_set
-        shop = make_plan(study, Workdir(workdir), warn, leaving).shop
+        shop = make_plan(study, place, warn, leaving).shop
         check_devices(shop)
         return shop
 
