@@ -37,15 +37,11 @@ def calls(cloud):
     return [shlex.join(call) for call in cloud.calls()]
 
 
-def test_create_makes_the_cluster_and_attaches_the_store(cloud):
+def test_create_makes_the_cluster(cloud):
     assert cloud.run("gke.sh", "create", "--spot=yes", "--slices=2").returncode == 0
-    assert cloud.run("gke.sh", "create", "--store=").returncode == 0
+    assert cloud.run("gke.sh", "create").returncode == 0
     assert calls(cloud) == [
-        "cluster create --tpu-type=v6e-8 --num-slices=2 --spot --enable-gcsfuse-csi-driver "
-        + WHERE,
-        "storage attach bakein-1-runs --type=gcsfuse --bucket=my-bucket --size=1"
-        " --mount-point=/app/runs --readonly=false --auto-mount=true"
-        f" --mount-options=implicit-dirs,rename-dir-limit=200000 {WHERE}",
+        f"cluster create --tpu-type=v6e-8 --num-slices=2 --spot {WHERE}",
         f"cluster create --tpu-type=v6e-8 --num-slices=1 --on-demand {WHERE}",
     ]
 
@@ -76,7 +72,9 @@ def test_launch_brings_the_commit_and_keeps_every_argument_intact(cloud, scripts
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
     )
-    assert (tmp_path / "ran").read_text().split("\0")[:-1] == ["run", "--distributed", *arguments]
+    assert (tmp_path / "ran").read_text().split("\0")[:-1] == [
+        *("run", "--distributed", "--workdir=gs://my-bucket/my-study-a-b", *arguments)
+    ]
     assert ran.returncode == 75  # SIGTERM reached the run, and its status XPK
 
 
@@ -137,8 +135,8 @@ def test_a_failing_xpk_ends_the_script_with_its_status(cloud, verb):
     [
         (["start"], "expected create, launch, status"),
         (["launch"], "expected -- EXPERIMENT after launch"),
-        (["launch", "--store=", "--", "x.py"], "STORE is empty"),
-        (["create", "--store=10.0.0.2:/share"], "on GKE it must be gs://BUCKET"),
+        (["launch", "--store=", "--", "x.py"], "STORE is ''; on GKE it must be gs://BUCKET"),
+        (["launch", "--store=10.0.0.2:/share", "--", "x.py"], "on GKE it must be gs://BUCKET"),
         (["delete"], "add --yes"),
     ],
 )

@@ -219,7 +219,9 @@ def test_launch_keeps_every_argument_intact_and_stop_ends_the_run(cloud):
     launched = cloud.run("launch.sh", "--", *arguments)
     assert launched.returncode == 0, launched.stderr
     group = int(wait_for(home / "bakein.pid"))
-    assert wait_for(home / "arguments").split("\0")[:-1] == ["run", *arguments]
+    assert wait_for(home / "arguments").split("\0")[:-1] == [
+        *("run", "--workdir=gs://my-bucket/my-study-a-b", *arguments)
+    ]
     wait_until_training(home)
 
     again = cloud.run("launch.sh", "--", "x.py")
@@ -269,7 +271,7 @@ def test_several_hosts_are_told_so_and_share_a_store(cloud, type_, slices, sever
     kind = {"TYPE": type_, "SLICES": str(slices), "QUEUED": "yes"}
     cloud.config(**kind)
     done = cloud.run("launch.sh", "--dry-run", "--", "x.py")
-    assert ("run --distributed x.py" in done.stdout) is several
+    assert ("run --distributed --workdir=gs://my-bucket/x x.py" in done.stdout) is several
     cloud.config(**kind, STORE="")
     done = cloud.run("launch.sh", "--", "x.py")
     assert ("STORE is empty; a study on several hosts needs one" in done.stderr) is several
@@ -300,9 +302,28 @@ def test_setup_brings_the_workers_to_the_current_commit(cloud, scripts):
 
 
 @pytest.mark.parametrize(
+    ("store", "arguments", "place"),
+    [
+        ("gs://b", ["experiments/x.py"], "--workdir=gs://b/x "),
+        ("gs://b", ["/home/me/x.py:a/b_c=1"], "--workdir=gs://b/x-a-b_c-1 "),
+        ("gs://b", ["x"], "--workdir=gs://b/x "),
+        ("gs://b", ["x.py", "--workdir=gs://b/mine"], None),
+        ("gs://b", ["x.py", "--workdir", "gs://b/mine"], None),
+        ("10.0.0.2:/share", ["x.py"], None),
+        ("", ["x.py"], None),
+    ],
+)
+def test_a_run_in_a_bucket_stands_below_the_name_of_its_experiment(cloud, store, arguments, place):
+    cloud.config(STORE=store)
+    done = cloud.run("launch.sh", "--dry-run", "--", *arguments)
+    added = f"run {place or ''}{arguments[0]}"
+    assert added in done.stdout
+
+
+@pytest.mark.parametrize(
     ("store", "mount"),
     [
-        ("gs://my-bucket", "gcsfuse --implicit-dirs --rename-dir-limit=200000 my-bucket runs"),
+        ("gs://my-bucket", None),
         ("10.0.0.2:/share", "sudo mount -t nfs -o nolock 10.0.0.2:/share runs"),
         ("", None),
     ],

@@ -55,7 +55,9 @@ def test_from_no_tpu_to_a_finished_study(cloud):
     assert done.returncode == 0, done.stderr
     assert cloud.verbs() == ["create", "scp"]
     home = cloud.home()
-    assert (home / "arguments").read_text().split("\0")[:-1] == ["run", *STUDY[1:]]
+    assert (home / "arguments").read_text().split("\0")[:-1] == [
+        *("run", "--workdir=gs://my-bucket/my-study", *STUDY[1:])
+    ]
     assert done.stderr.count("SSH: Attempting") == 2  # of setup and launch, not of each look
     said = [line.split(" ", 1)[1] for line in done.stderr.splitlines() if line[:2].isdigit()]
     assert said[:4] == [

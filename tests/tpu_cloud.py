@@ -35,7 +35,6 @@ MACHINE = {
     "hostname": 'basename "$HOME"',
     "mountpoint": "[[ -e $HOME/mounted ]]",
     "tail": '[[ $* == *-F* ]] && echo "tail $*" || exec /usr/bin/tail "$@"',
-    "gcsfuse": 'echo "gcsfuse $*" >>"$HOME/machine.log"; touch "$HOME/mounted"',
     "mount.nfs": "",
     "sudo": 'echo "sudo $*" >>"$HOME/machine.log"; touch "$HOME/mounted"',
     "python3": r"""echo "python3 $*" >>"$HOME/machine.log"

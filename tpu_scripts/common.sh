@@ -205,9 +205,19 @@ want_ssh_key() {
   fi
 }
 
-# A VM's own disk is of no use where several hosts write, or where it may be gone tomorrow.
+# A VM's own disk is of no use where several hosts write, or where it may be gone tomorrow. In a
+# bucket the run writes by itself, below the name of the experiment; all else is mounted as runs/.
 want_store() {
+  local word path
   if [[ -z $STORE ]] && $distributed; then
     die "$config: STORE is empty; a study on several hosts needs one: gs://BUCKET or HOST:/SHARE"
   fi
+  [[ $STORE == gs://* ]] || return 0
+  for word in "${rest[@]}"; do
+    if [[ $word == --workdir || $word == --workdir=* ]]; then return; fi
+  done
+  path=${rest[0]%%.py*}
+  word=${path##*/}${rest[0]#"$path"}
+  word=${word/.py/}
+  command+=(--workdir="$STORE/${word//[^A-Za-z0-9._-]/-}")
 }

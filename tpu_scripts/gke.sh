@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run an experiment on Google Kubernetes Engine by XPK (pip install xpk), on the same configuration.
 #
-#   gke.sh create                          the cluster, its TPU slices, and STORE attached to it
+#   gke.sh create                          the cluster and its TPU slices
 #   gke.sh launch -- EXPERIMENT [OPTIONS]  the current commit in an image, as a workload
 #   gke.sh status                          the workload, and what the cluster costs an hour
 #   gke.sh wait                            until the workload is done
@@ -23,24 +23,17 @@ parse '--yes' "$@"
 on_cluster() { run xpk "$@" --cluster="$NAME" --project="$PROJECT" --zone="$ZONE"; }
 
 create() {
-  local capacity=--on-demand store=()
+  local capacity=--on-demand
   if [[ $SPOT == yes ]]; then capacity=--spot; fi
-  if [[ -n $STORE ]]; then
-    [[ $STORE == gs://* ]] || die "$config: STORE=$STORE: on GKE it must be gs://BUCKET"
-    store=(--enable-gcsfuse-csi-driver)
-  fi
-  on_cluster cluster create --tpu-type="$TYPE" --num-slices="$SLICES" "$capacity" ${store[@]+"${store[@]}"}
-  if [[ -n $STORE ]]; then
-    on_cluster storage attach "$NAME-runs" --type=gcsfuse --bucket="${STORE#gs://}" --size=1 \
-      --mount-point=/app/runs --readonly=false --auto-mount=true \
-      --mount-options=implicit-dirs,rename-dir-limit=200000
-  fi
+  on_cluster cluster create --tpu-type="$TYPE" --num-slices="$SLICES" "$capacity"
 }
 
 launch() {
   local line=''
   ((${#rest[@]})) || die 'expected -- EXPERIMENT after launch'
-  [[ -n $STORE ]] || die "$config: STORE is empty; what a container writes elsewhere ends with it"
+  [[ $STORE == gs://* ]] ||
+    die "$config: STORE is '$STORE'; on GKE it must be gs://BUCKET: what a container writes elsewhere ends with it"
+  want_store
   # XPK lays the folder over the image as /app, where the command starts. git would not read a
   # checkout that belongs to somebody else. exec: SIGTERM reaches the run, and its status XPK.
   printf -v line '%q ' "${command[@]}" "${rest[@]}"

@@ -24,7 +24,7 @@ store=$1
 shift
 cd bakein
 mkdir -p runs
-if [[ -n $store ]] && ! mountpoint --quiet runs; then
+if [[ $store == *:/[!/]* ]] && ! mountpoint --quiet runs; then
   echo "$(hostname): STORE is not mounted; setup.sh does that" >&2
   exit 1
 fi

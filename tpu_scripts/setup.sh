@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Copy the current commit to every worker of the TPU, install it there, and mount STORE as runs/.
+# Copy the current commit to every worker of the TPU, install it there, and mount an NFS STORE as
+# runs/; in a bucket the run writes by itself.
 #
 #   setup.sh [--dry-run]
 #
@@ -24,8 +25,7 @@ tpu "${copy[@]}" "$bundle" "$NAME:bakein.bundle" --worker=all --quiet
 
 # TPU VMs come with Python 3.10; uv brings the one that bakein needs. It goes into the user's own
 # site, which newer systems allow only when told so by the variable.
-# A new VM's own upgrades may hold the lock of apt for minutes. gcsfuse renames a folder, as
-# checkpoints do, only up to a limit: https://cloud.google.com/storage/docs/cloud-storage-fuse
+# A new VM's own upgrades may hold the lock of apt for minutes.
 on_workers all "$STORE" <<'REMOTE'
 store=$1
 git init --quiet bakein
@@ -37,22 +37,10 @@ python3 -m uv venv --quiet --allow-existing --python 3.12 .venv
 python3 -m uv pip install --quiet --python .venv --editable '.[tpu]'
 
 mkdir -p runs
-if [[ -z $store ]] || mountpoint --quiet runs; then exit; fi
+if [[ $store != *:/[!/]* ]] || mountpoint --quiet runs; then exit; fi
 install() { sudo apt-get -qq -o DPkg::Lock::Timeout=600 "$@" >/dev/null; }
-if [[ $store == gs://* ]]; then
-  if ! command -v gcsfuse >/dev/null; then
-    key=/usr/share/keyrings/cloud.google.asc apt=https://packages.cloud.google.com/apt
-    curl --silent --show-error --fail $apt/doc/apt-key.gpg | sudo tee $key >/dev/null
-    echo "deb [signed-by=$key] $apt gcsfuse-$(lsb_release -c -s) main" |
-      sudo tee /etc/apt/sources.list.d/gcsfuse.list >/dev/null
-    install update
-    install install gcsfuse
-  fi
-  gcsfuse --implicit-dirs --rename-dir-limit=200000 "${store#gs://}" runs >/dev/null
-else
-  command -v mount.nfs >/dev/null || { install update && install install nfs-common; }
-  # A server without leases (NFSv3) would keep the locks of a VM that was taken away.
-  sudo mount -t nfs -o nolock "$store" runs
-  sudo chown "$(id -u)" runs
-fi
+command -v mount.nfs >/dev/null || { install update && install install nfs-common; }
+# A server without leases (NFSv3) would keep the locks of a VM that was taken away.
+sudo mount -t nfs -o nolock "$store" runs
+sudo chown "$(id -u)" runs
 REMOTE
