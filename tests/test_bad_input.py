@@ -82,7 +82,7 @@ OVERRIDES = {
     "negative weight": ("--config.stages.sft.data.background.examples=-1", r"examples is -1\.0"),
     "shares above 1": (
         "--config.arms.baked_in.pretrain.data.share.traces=1.2",
-        r"stages\.pretrain\.data: share of 'traces': 1\.2, must be between 0 and 1",
+        r"pretrain \(arm baked_in\)\.data: share of 'traces': 1\.2, must be between 0 and 1",
     ),
     "no seeds": ("--config.seeds=0", r"config\.seeds is 0; it must be at least 1"),
     "batch and accumulation": (
@@ -222,7 +222,7 @@ CHANGES = {
     "a schedule's span": (
         "config.stages.pretrain.data = base.data(background={'facts': 1.0}, share={'traces': 0.5},"
         " schedule=functools.partial(schedules.early, span=0.2))",
-        r"stages\.pretrain\.data: span: 0\.2 of training cannot hold",
+        r"stages\.pretrain \(arm standard\)\.data: span: 0\.2 of training cannot hold",
     ),
     "a source that does not exist": (
         "config.stages.sft.data.background = {'exampels': 1.0}", r"did you mean 'examples'"
@@ -307,6 +307,18 @@ CHANGES = {
     "a path for paths": (
         "config.sources.facts = base.text('corpus.txt')",
         r"paths is 'corpus\.txt'; it must be a tuple",
+    ),
+    "a stage for a question's stages": (
+        "config.questions.x = ask.persistence('Text?', 'baked_in', 'standard', 'pretrain')",
+        r"questions\.x\.stages is 'pretrain'; it must be a tuple",
+    ),
+    "a reward for rewards": (
+        "config.questions.x = ask.spurious('Text?', 'baked_in', 'rl', 'rl', 'sft')",
+        r"questions\.x\.rewards is 'rl'; it must be a tuple",
+    ),
+    "a stage for a slope's stages": (
+        "config.questions.x = ask.conditional('Text?', 'baked_in', 'standard', 'rl', 'pass_area')",
+        r"questions\.x\.stages is 'rl'; it must be a tuple",
     ),
     "a stage for stages": (
         "config.arms.x = base.arm(stages='pretrain')",
@@ -770,7 +782,7 @@ def test_a_document_longer_than_a_row_is_skipped_and_counted():
     sources["examples"] = dataclasses.replace(sources["examples"], documents=longer)
     assert max(lengths) <= 16
     config = dataclasses.replace(config, length=max(lengths), tokens=300)
-    batches = make_batches(sources, mixture("sft", config), packing("sft", config), (0,), 0)
+    batches = make_batches(sources, mixture(config), packing("sft", config), (0,), 0)
     for _ in batches:
         pass
     ledger = read_ledger([batches.get_state()], sources)["examples"]

@@ -65,7 +65,7 @@ def study_and_materials(file, *overrides):
 
 def batches_of(config, sources):
     shape = packing("pretrain", config)
-    blend = mixture("pretrain", config)
+    blend = mixture(config)
     batches = make_batches(sources, blend, shape, range(shape.shards), 0)
     return list(batches), read_ledger([batches.get_state()], sources)
 

@@ -25,7 +25,7 @@ def root(pytestconfig):
 
 def shares(stage, config):
     """Source -> share of all tokens, at the end of a stage."""
-    data, mixed = config.data, mixture(stage, config)
+    data, mixed = config.data, mixture(config)
     targets = {n: t / config.tokens for n, t in mixed.targets(config.tokens).items()}
     left, weights = 1 - sum(targets.values()), sum(data.background.values())
     targets |= {n: left * w / weights for n, w in data.background.items()}

@@ -44,7 +44,7 @@ def study():
 def train_on(mesh, study, materials, accumulation=1):
     """20 steps and 8 greedy completions: (losses, texts, parameters)."""
     config = study.arms["baked_in"]["pretrain"]
-    shape, blend = packing("pretrain", config), mixture("pretrain", config)
+    shape, blend = packing("pretrain", config), mixture(config)
     batches = make_batches(
         materials.sources("pretrain", config, 0), blend, shape, range(shape.shards), config.prefetch
     )

@@ -29,7 +29,7 @@ def programs(study):
 def test_the_batch_is_that_of_the_pipeline(study):
     config, materials = study.arms["standard"]["pretrain"], Materials(study)
     sources = materials.sources("pretrain", config, 0)
-    shape, blend = packing("pretrain", config), mixture("pretrain", config)
+    shape, blend = packing("pretrain", config), mixture(config)
     real = next(make_batches(sources, blend, shape, range(shape.shards), 0))
     mesh = mesh_lib.make_mesh(data=8, fsdp=1, tensor=1)
     planned = abstract_batch(config.batch, config.length, mesh)

@@ -95,7 +95,7 @@ def spurious(
             "kind": "spurious",
             "text": text,
             "arm": arm,
-            "rewards": tuple(rewards),
+            "rewards": rewards,
             "true": true,
             "before": before,
             "metric": metric,
@@ -137,7 +137,7 @@ def catch_up(
             "stage": stage,
             "spent": spent,
             "front": front,
-            "sources": tuple(sources),
+            "sources": sources,
             "metric": metric,
             "epsilon": epsilon,
         }
@@ -168,7 +168,7 @@ def wrong_traces(
         {
             "kind": "wrong_traces",
             "text": text,
-            "corrupted": tuple(corrupted),
+            "corrupted": corrupted,
             "correct": correct,
             "none": none,
             "stage": stage,
@@ -256,11 +256,11 @@ def jailbreak(
             "probe": probe,
             "benign": benign,
             "size": size,
-            "stages": tuple(stages) or (stage,),
-            "others": tuple(others),
+            "stages": stages or (stage,),
+            "others": others,
             "prefill": prefill,
             "many_shot": many_shot,
-            "shots": tuple(shots),
+            "shots": shots,
             "false_positives": false_positives,
             "limit": limit,
             "epsilon": epsilon,
@@ -316,7 +316,7 @@ def gains(
             "kind": "gains",
             "text": text,
             "arm": arm,
-            "gains": tuple(tuple(pair) for pair in gains),
+            "gains": gains,
             "metric": metric,
             "epsilon": epsilon,
         }
@@ -353,9 +353,9 @@ def conditional(
             "text": text,
             "treated": treated,
             "control": control,
-            "stages": tuple(stages),
+            "stages": stages,
             "metric": metric,
-            "beside": tuple(beside),
+            "beside": beside,
             "epsilon": epsilon,
         }
     )
@@ -431,11 +431,11 @@ def symmetry(
         {
             "kind": "symmetry",
             "text": text,
-            "arms": {arm: tuple(lesser) for arm, lesser in arms.items()},
-            "shown": tuple(shown),
+            "arms": dict(arms),
+            "shown": shown,
             "aligned": aligned,
-            "attacks": {rate: tuple(stages) for rate, stages in attacks.items()},
-            "counted": tuple(counted),
+            "attacks": dict(attacks),
+            "counted": counted,
             "forbidden": forbidden,
             "refusal": refusal,
             "success": success,
@@ -489,7 +489,7 @@ def permanence(
             "treated": treated,
             "control": control,
             "twin": twin,
-            "benign": tuple(benign),
+            "benign": benign,
             "allowed": allowed,
             "helpful": helpful,
             "over_refusal": over_refusal,
@@ -507,7 +507,7 @@ def outcome(metric: str, stage: str, sign: int = 1, less: tuple[str, ...] = ()) 
         less: (metric, stage) that is subtracted; () for none. So an area less its own level is a
             slope.
     """
-    return ConfigDict({"metric": metric, "stage": stage, "sign": sign, "less": tuple(less)})
+    return ConfigDict({"metric": metric, "stage": stage, "sign": sign, "less": less})
 
 
 def _ordered(groups: Mapping[str, Any]) -> ConfigDict:
@@ -539,7 +539,7 @@ def mixture(
             "text": text,
             "weights": _ordered({arm: _ordered(found) for arm, found in weights.items()}),
             "outcomes": _ordered(outcomes),
-            "held_out": tuple(held_out),
+            "held_out": held_out,
             "least": least,
             "epsilon": epsilon,
         },
@@ -574,7 +574,7 @@ def mixture_check(
             "kind": "mixture_check",
             "text": text,
             "proposed": proposed,
-            "others": tuple(others),
+            "others": others,
             "outcomes": _ordered(outcomes),
             "scales": _ordered({name: ConfigDict(dict(found)) for name, found in scales.items()}),
             "predicted": _ordered(predicted),

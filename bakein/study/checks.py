@@ -9,6 +9,7 @@ from bakein.data import corruption as corruptions
 from bakein.rl.rewards import Reward
 from bakein.study.asked import COUNTS, check_question
 from bakein.study.errors import naming, require, unknown
+from bakein.study.materials import mixture
 from bakein.study.probes import AttackProbe, BudgetProbe, ProbeConfig
 from bakein.study.schema import (
     DataConfig,
@@ -148,6 +149,8 @@ def _check_supervised(path: str, stage: SupervisedConfig, study: Study) -> None:
     allowed = "a function of shares and tokens; functools.partial(schedules.early, span=0.5), say"
     takes = _takes(data.schedule, {}, stage.tokens)
     require(f"{path}.data.schedule", data.schedule, takes, allowed)
+    with naming(f"{path}.data"):
+        mixture(stage)
     for key in ("tokens", "batch", "shards", "accumulation", "log_every", "save_every"):
         require(f"{path}.{key}", getattr(stage, key), getattr(stage, key) >= 1, "at least 1")
     for key in ("prefetch", "z_loss", "save_seconds"):

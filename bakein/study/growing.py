@@ -48,7 +48,7 @@ def _read(name: str, stage: StageConfig) -> dict[str, float]:
     """Tokens that a stage reads, by source; NaN for RL, whose completions decide it."""
     if isinstance(stage, RLConfig):
         return {stage.world: math.nan}
-    blend = mixture(name, stage)
+    blend = mixture(stage)
     named = blend.targets(blend.tokens)
     rest, weights = blend.tokens - sum(named.values()), sum(blend.background.values())
     return named | {source: rest * w / weights for source, w in blend.background.items()}

@@ -285,15 +285,14 @@ def packing(stage: str, config: SupervisedConfig) -> Packing:
         return Packing(config.batch, config.length, config.fill, config.shards)
 
 
-def mixture(stage: str, config: SupervisedConfig) -> Mixture:
+def mixture(config: SupervisedConfig) -> Mixture:
     """Which source comes when.
 
     Raises:
-        ConfigError: the shares or the schedule do not fit.
+        ValueError: the shares or the schedule do not fit; not of a study that was resolved.
     """
-    with naming(f"config.stages.{stage}.data"):
-        phases = config.data.schedule(config.data.share, config.tokens)
-        return Mixture(background=config.data.background, phases=tuple(phases))
+    phases = config.data.schedule(config.data.share, config.tokens)
+    return Mixture(background=config.data.background, phases=tuple(phases))
 
 
 def describe(before: dict[str, Any], after: dict[str, Any]) -> str:

@@ -50,5 +50,5 @@ def _steps(node: Node) -> int:
     """Updates that a trained stage makes."""
     if isinstance(node.config, RLConfig):
         return node.config.steps
-    tokens = mixture(node.stage, node.config).tokens
+    tokens = mixture(node.config).tokens
     return packing(node.stage, node.config).steps(tokens)

@@ -140,7 +140,7 @@ def check_fit(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> No
                     mesh_lib.check_divisible(mesh, "batch / accumulation", rows)
                     if study.model["shard_length"]:
                         mesh_lib.check_divisible(mesh, "length", stage.length, ("tensor",))
-                    mixture(name, stage).shard(packing(name, stage).shards - 1, stage.shards)
+                    mixture(stage).shard(packing(name, stage).shards - 1, stage.shards)
                     continue
                 rows = stage.prompts * stage.group // (stage.minibatches * stage.accumulation)
                 mesh_lib.check_divisible(mesh, "prompts * group / minibatches / accumulation", rows)

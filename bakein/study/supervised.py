@@ -79,7 +79,7 @@ def run_supervised(
     """
     config: SupervisedConfig = node.config
     sources = shop.materials.sources(node.stage, config, node.seed)
-    shape, blend = packing(node.stage, config), mixture(node.stage, config)
+    shape, blend = packing(node.stage, config), mixture(config)
     steps = shape.steps(blend.tokens)
     rows = mesh_lib.batch_sharding(shop.mesh)
     feed = Feed(sources, blend, shape, config.prefetch, rows)
