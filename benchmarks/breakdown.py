@@ -42,6 +42,9 @@ class Nowhere:
     def append(self, *_: object) -> None:
         """Is not done."""
 
+    def flush(self) -> None:
+        """Nothing."""
+
     def keep_until(self, *_: object) -> None:
         """Is not done."""
 

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from typing import NamedTuple
 
 import pytest
 from tiny_study import FILE, differences, outcome
@@ -116,45 +117,61 @@ def lives(bucket, tmp_path):
     return Lives(bucket, tmp_path / "log")
 
 
-def test_runs_that_are_killed_end_as_the_uninterrupted_one(bucket, lives, tmp_path):
-    code, writes = lives.run("gs://bucket/straight")
+class Straight(NamedTuple):
+    """What a run leaves that nobody disturbed.
+
+    Attributes:
+        objects: in the bucket.
+        writes: how many it took.
+        outcome: see `tiny_study`.
+    """
+
+    objects: dict
+    writes: int
+    outcome: dict
+
+
+@pytest.fixture(scope="module")
+def straight(_stand_in, tmp_path_factory):
+    _stand_in.reset()
+    folder = tmp_path_factory.mktemp("straight")
+    lives = Lives(_stand_in, folder / "log")
+    code, writes = lives.run(RUN)
     assert code == 0, lives.log.read_text()
+    return Straight(dict(_stand_in.objects), writes, outcome(fetched(folder / "run")))
+
+
+def left(objects):
+    """Names of what is below stages, but for those that are drawn."""
+    return {re.sub("[0-9a-f]{32}", "*", name) for name in objects if "/stages/" in name}
+
+
+def test_runs_that_are_killed_end_as_the_uninterrupted_one(straight, bucket, lives, tmp_path):
     rng = random.Random(0)
-    for kill in range(6):
-        last = int(rng.uniform(0.02, 0.25) * writes)
-        code, _ = lives.run("gs://bucket/killed", last)
+    for kill in range(4):
+        last = int(rng.uniform(0.02, 0.35) * straight.writes)
+        code, _ = lives.run(RUN, last)
         assert code == -signal.SIGKILL, (kill, lives.log.read_text())
-    assert lives.run("gs://bucket/killed")[0] == 0, lives.log.read_text()
-    straight = fetched(tmp_path / "straight", "gs://bucket/straight")
-    killed = fetched(tmp_path / "killed", "gs://bucket/killed")
-    assert differences(outcome(killed), outcome(straight)) == []
-    names = [
-        {name.split("/", 1)[1] for name in bucket.objects if re.match(rf"{run}/stages/", name)}
-        for run in ("straight", "killed")
-    ]
-    kept = [{re.sub("[0-9a-f]{32}", "*", name) for name in found} for found in names]
-    assert kept[0] == kept[1]  # nothing of what was half written is left
+    assert lives.run(RUN)[0] == 0, lives.log.read_text()
+    assert differences(outcome(fetched(tmp_path / "run")), straight.outcome) == []
+    assert left(bucket.objects) == left(straight.objects)  # and nothing that was half written
 
 
-def test_two_runs_share_a_bucket_and_one_is_killed(bucket, lives, tmp_path):
-    assert lives.run("gs://bucket/straight")[0] == 0, lives.log.read_text()
-    first = lives.start("gs://bucket/shared")
-    begun = re.compile(r"shared/stages/\w+/records.jsonl")
+def test_two_runs_share_a_bucket_and_one_is_killed(straight, bucket, lives, tmp_path):
+    first = lives.start(RUN)
+    begun = re.compile(r"runs/tiny/stages/\w+/records.jsonl")
     while not any(begun.match(name) for name in list(bucket.objects)):
         assert first.exitcode is None, lives.log.read_text()
         time.sleep(0.01)
-    second = lives.start("gs://bucket/shared")
+    second = lives.start(RUN)
     os.kill(first.pid, signal.SIGKILL)
     second.join()
     assert second.exitcode == 0, lives.log.read_text()
-    straight = fetched(tmp_path / "straight", "gs://bucket/straight")
-    shared = fetched(tmp_path / "shared", "gs://bucket/shared")
-    assert differences(outcome(shared), outcome(straight)) == []
+    assert differences(outcome(fetched(tmp_path / "run")), straight.outcome) == []
 
 
-def test_a_damaged_checkpoint_in_a_bucket_is_passed_over(bucket, lives, tmp_path, capsys):
-    assert lives.run(RUN)[0] == 0, lives.log.read_text()
-    whole = outcome(fetched(tmp_path / "whole"))
+def test_a_damaged_checkpoint_in_a_bucket_is_passed_over(straight, bucket, lives, tmp_path):
+    bucket.objects.update(straight.objects)
     infos = [json.loads(o.data) for n, o in bucket.objects.items() if n.endswith("stage.json")]
     kinds = {(info["stage"], info["kind"]): info["id"] for info in infos}
     stage = kinds["pretrain", "supervised"]
@@ -172,7 +189,7 @@ def test_a_damaged_checkpoint_in_a_bucket_is_passed_over(bucket, lives, tmp_path
             del bucket.objects[name]
     assert lives.run(RUN)[0] == 0, lives.log.read_text()
     assert f"checkpoints/{last} is damaged, passing over it" in lives.log.read_text()
-    assert differences(outcome(fetched(tmp_path / "again")), whole) == []
+    assert differences(outcome(fetched(tmp_path / "run")), straight.outcome) == []
 
 
 @pytest.mark.parametrize(
