@@ -54,6 +54,7 @@ setup(
     extras_require={
         "test": [
             "gcsfs>=2026.9",
+            "google-cloud-storage>=3.17",
             "hypothesis>=6.170",
             "import-linter>=2.16",
             # The compiler of TPUs, which plans are tested with, needs no TPU.
@@ -69,8 +70,8 @@ setup(
         # Not part of `test`: it builds a C extension, and not every machine has a compiler.
         "gym": ["reasoning-gym>=0.1.25"],
         "ray": ["ray>=2.60"],
-        "gcs": ["gcsfs>=2026.9"],
-        "tpu": ["gcsfs>=2026.9", "jax[tpu]>=0.10.2"],
+        "gcs": ["gcsfs>=2026.9", "google-cloud-storage>=3.17"],
+        "tpu": ["gcsfs>=2026.9", "google-cloud-storage>=3.17", "jax[tpu]>=0.10.2"],
         "cuda": ["jax[cuda13]>=0.10.2"],
     },
 )

@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import os
 import pathlib
+import re
 import shutil
 
 import fsspec
@@ -18,6 +19,12 @@ from etils import epath
 Path = pathlib.Path | epath.Path
 
 _SCHEME = "gs://"
+# Without what tensorstore, fsspec or a URL would take for more than a letter.
+_IN_BUCKET = re.compile(r"gs://[a-z0-9][a-z0-9._-]+(/[A-Za-z0-9 ._=+@-]+)*/?")
+
+
+class NoAnswer(OSError):
+    """A bucket did not answer."""
 
 
 def path_of(text: str) -> Path:
@@ -26,12 +33,14 @@ def path_of(text: str) -> Path:
     Raises:
         OSError: it is in a bucket of another kind, or what reads buckets is not installed.
     """
-    if "://" not in text:
+    if not re.match("[a-z0-9]+:/", text):
         return pathlib.Path(text)
-    if not text.startswith(_SCHEME) or not text.removeprefix(_SCHEME).strip("/"):
-        raise OSError(f"{text}: must be a folder, or gs://BUCKET/PREFIX")
+    if not _IN_BUCKET.fullmatch(text) or {".", ".."} & {*text.split("/")}:
+        allowed = "letters, digits, spaces and ._=+@-"
+        raise OSError(f"{text}: must be a folder, or gs://BUCKET/PREFIX of {allowed}")
     if importlib.util.find_spec("gcsfs") is None:
         raise OSError(f"{text}: gcsfs is not installed; pip install -e '.[gcs]'")
+    os.environ.setdefault("EPATH_USE_TF", "false")  # TensorFlow would be asked where it is there
     # Else it asks for every path what kind of bucket that is in.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs what it raises as well
@@ -43,6 +52,21 @@ def path_of(text: str) -> Path:
 def in_bucket(path: Path) -> bool:
     """Whether a path names objects of a bucket."""
     return os.fspath(path).startswith(_SCHEME)
+
+
+def unanswered(error: BaseException) -> bool:
+    """Whether a bucket did not answer, or asked for patience, however often it was asked.
+
+    Each library that asks has its own way to say so.
+    """
+    room, code = type(error).__module__.partition(".")[0], getattr(error, "code", None)
+    if room in ("gcsfs", "google"):  # codes are numbers, as numbers or as text
+        return str(code) in ("408", "429") or str(code).startswith("5")
+    if room == "bakein":
+        return isinstance(error, NoAnswer)
+    if isinstance(error, ValueError):  # tensorstore's
+        return str(error).startswith(("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"))
+    return room in ("aiohttp", "requests", "urllib3")
 
 
 def absolute(path: Path) -> Path:
@@ -102,6 +126,8 @@ def copy_tree(source: Path, target: Path, last: str = "") -> None:
     """
     target.mkdir(parents=True, exist_ok=True)
     for item in sorted(source.iterdir(), key=lambda item: item.name == last):
+        if in_bucket(source) and item.name == source.name and not item.exists():
+            continue  # an empty object that stands for the folder: other tools leave them
         if item.is_dir():
             copy_tree(item, target / item.name)
         else:

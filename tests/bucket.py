@@ -47,8 +47,10 @@ class Bucket:
         self.uploads: dict[str, tuple[str, dict, bytearray]] = {}
         self.denied = ""  # methods that the caller has no permission for
         self.down = False
+        self.limited = False  # to one write a second of each object, as the real one is
+        self.layout_denied = False  # storage.buckets.get, which roles of objects do not have
         self.lost_answers = 0  # writes yet to be done and then answered with an error
-        self.on_write = lambda: None  # called before anything is written or deleted
+        self.on_write = lambda url: None  # called before anything is written or deleted
         self.asked: list[str] = []  # method and path of every request
 
     def get(self, name: str) -> Object:
@@ -66,6 +68,9 @@ class Bucket:
 
     def put(self, name: str, data: bytes, query: dict[str, str]) -> dict:
         with self.lock:
+            recent = name in self.objects and time.time() - self.objects[name].seconds < 1
+            if self.limited and recent:
+                raise Refused(429, "rateLimitExceeded")
             self.check(name, query)
             self._generation += 1
             self.objects[name] = Object(bytes(data), self._generation, time.time())
@@ -104,18 +109,20 @@ class Bucket:
         start, end = query.get("startOffset", ""), query.get("endOffset", "")
         token, most = query.get("pageToken", ""), int(query.get("maxResults", 1000))
         names: list[str] = []
+        prefixes: set[str] = set()
         with self.lock:
             for name in sorted(self.objects):
                 if name.startswith(prefix) and name >= start and not (end and name >= end):
                     head, found, _ = name[len(prefix) :].partition(delimiter or "\0")
                     shown = prefix + head + delimiter if found else name
+                    prefixes |= {shown} if found else set()
                     if shown > token and shown not in names[-1:]:
                         names.append(shown)
             page = names[:most]
             return {
                 "kind": "storage#objects",
-                "items": [self.resource(n) for n in page if n in self.objects],
-                "prefixes": [n for n in page if n not in self.objects],
+                "items": [self.resource(n) for n in page if n not in prefixes],
+                "prefixes": [n for n in page if n in prefixes],
                 **({"nextPageToken": page[-1]} if len(names) > most else {}),
             }
 
@@ -170,7 +177,7 @@ class Handler(BaseHTTPRequestHandler):
         if bucket.down:
             raise Refused(503, "backendError")
         if method != "GET":
-            bucket.on_write()
+            bucket.on_write(urllib.parse.unquote(url))
         if method in bucket.denied.split():
             raise Refused(403, "does not have storage.objects access")
         if path.startswith("/batch"):
@@ -184,6 +191,8 @@ class Handler(BaseHTTPRequestHandler):
         if found[1] == "/upload":
             return self._upload(method, query, headers, body)
         if not (found[3] or "").startswith("/o"):
+            if bucket.layout_denied:
+                raise Refused(403, "does not have storage.buckets.get access")
             layout = {"name": BUCKET, "hierarchicalNamespace": {"enabled": False}}
             return 200, {}, json.dumps({"locationType": "region", **layout}).encode()
         if not found[4]:
@@ -221,8 +230,9 @@ class Handler(BaseHTTPRequestHandler):
         bucket = self.bucket
         if "upload_id" in query:
             name, asked, data = bucket.uploads[query["upload_id"]]
-            data.extend(body)
-            span = headers.get("content-range", "bytes 0-0/0")
+            span = headers.get("content-range", "")
+            if begin := re.match(r"bytes (\d+)-", span):  # sent again, it is not there twice
+                data[int(begin[1]) :] = body
             if span.endswith("/*"):
                 return 308, {"Range": f"bytes=0-{len(data) - 1}"}, b""
             made = bucket.put(name, data, asked)

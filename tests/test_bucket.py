@@ -16,8 +16,9 @@ import pytest
 from tiny_study import FILE, differences, outcome
 
 from bakein import paths
-from bakein.cli import main
+from bakein.cli import COMMANDS, main
 from bakein.paths import copy_tree, in_bucket, path_of, remove_tree, write_text
+from bakein.processes import PREEMPTED
 from bakein.study import leases, records
 from bakein.study.records import Records
 
@@ -97,7 +98,7 @@ class Lives:
         """(exit code, writes) of a run that is killed at its `kill`-th write (0: never)."""
         count, lock = 0, threading.Lock()
 
-        def on_write():
+        def on_write(_):
             nonlocal count
             with lock:
                 count += 1
@@ -108,7 +109,7 @@ class Lives:
         self.bucket.on_write = on_write
         life = self.start(url)
         life.join()
-        self.bucket.on_write = lambda: None
+        self.bucket.on_write = lambda _: None
         return life.exitcode, count
 
 
@@ -195,9 +196,17 @@ def test_a_damaged_checkpoint_in_a_bucket_is_passed_over(straight, bucket, lives
 @pytest.mark.parametrize(
     ("workdir", "says"),
     [
-        ("gs://nobodys/run", r"NOT_FOUND: The specified bucket does not exist\.$"),
-        ("gs://", r"gs://: must be a folder, or gs://BUCKET/PREFIX$"),
-        ("s3://bucket/run", r"s3://bucket/run: must be a folder, or gs://BUCKET/PREFIX$"),
+        ("gs://nobodys/run", r"gs://nobodys/run: The specified bucket does not exist\.$"),
+        ("gs://bucket", r"work directory gs://bucket: must be gs://BUCKET/PREFIX$"),
+        ("gs://", r"gs://: must be a folder, or gs://BUCKET/PREFIX of letters, digits, spaces"),
+        ("s3://bucket/run", r"s3://bucket/run: must be a folder, or gs://BUCKET/PREFIX of "),
+        ("gs:/bucket/run", r"gs:/bucket/run: must be a folder, or gs://BUCKET/PREFIX of "),
+        ("gs:///run", r"gs:///run: must be a folder, or gs://BUCKET/PREFIX of "),
+        ("gs://Bucket/run", r"gs://Bucket/run: must be a folder, or gs://BUCKET/PREFIX of "),
+        ("gs://bucket/a?b", r"gs://bucket/a\?b: must be a folder, or gs://BUCKET/PREFIX of "),
+        ("gs://bucket/a#b", r"gs://bucket/a#b: must be a folder, or gs://BUCKET/PREFIX of "),
+        ("gs://bucket/a[1]", r"gs://bucket/a\[1\]: must be a folder, or gs://BUCKET/PREFIX of "),
+        ("gs://bucket/a/../b", r"a/\.\./b: must be a folder, or gs://BUCKET/PREFIX of letters"),
     ],
 )
 def test_a_place_that_is_none_is_one_line(bucket, capsys, workdir, says):
@@ -206,12 +215,78 @@ def test_a_place_that_is_none_is_one_line(bucket, capsys, workdir, says):
     assert re.search(says, line)
 
 
+def test_a_run_whose_bucket_falls_silent_asks_for_the_same_command(
+    straight, bucket, lives, tmp_path
+):
+    life = lives.start(RUN)
+    while not any("/checkpoints/" in name for name in list(bucket.objects)):
+        assert life.exitcode is None, lives.log.read_text()
+        time.sleep(0.01)
+    bucket.down = True
+    life.join()
+    assert life.exitcode == PREEMPTED, lives.log.read_text()
+    assert "the same command goes on: " in lives.log.read_text().splitlines()[-1]
+    bucket.down = False
+    assert lives.run(RUN)[0] == 0, lives.log.read_text()
+    assert differences(outcome(fetched(tmp_path / "run")), straight.outcome) == []
+
+
+def its(module, name, **fields):
+    """An error as a library raises it."""
+    error = type(name, (OSError,), {"__module__": module})("no luck")
+    for field, value in fields.items():
+        setattr(error, field, value)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "later"),
+    [
+        (its("gcsfs.retry", "HttpError", code=503), True),
+        (its("gcsfs.retry", "HttpError", code="429"), True),
+        (its("gcsfs.retry", "HttpError", code=404), False),
+        (its("google.api_core.exceptions", "ServiceUnavailable", code=503), True),
+        (its("google.api_core.exceptions", "Forbidden", code=403), False),
+        (its("aiohttp.client_exceptions", "ClientConnectorError"), True),
+        (its("requests.exceptions", "ConnectionError"), True),
+        (ValueError("UNAVAILABLE: try again [http_response_code='503']"), True),
+        (ValueError("PERMISSION_DENIED: not you"), False),
+        (ValueError("anything else"), False),
+        (OSError(28, "No space left on device"), False),
+        (RuntimeError("a programmer's mistake"), False),
+    ],
+)
+def test_a_bucket_that_may_answer_later_is_told_from_what_is_wrong(
+    error, later, monkeypatch, capsys
+):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setitem(COMMANDS, "report", fail)
+    if later:
+        assert main(["report", "x"]) == PREEMPTED
+        said = capsys.readouterr().err
+        assert said.startswith("bakein: the bucket does not answer, the same command goes on: ")
+    elif isinstance(error, OSError):
+        assert main(["report", "x"]) == 2
+    else:
+        with pytest.raises(type(error)):
+            main(["report", "x"])
+
+
+def test_an_object_may_be_written_once_a_second(bucket):
+    bucket.limited = True
+    path = path_of("gs://bucket/file")
+    for text in ("first", "second"):
+        write_text(path, text)
+        assert path.read_text() == text
+
+
 def test_a_bucket_that_may_not_be_read_is_one_line(bucket, capsys):
     bucket.denied = "GET"
     assert main(["run", FILE, "--workdir", RUN]) == 2
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("bakein: ")]
-    assert line.startswith(f"bakein: work directory {RUN}: Forbidden: ")
-    assert line.endswith("does not have storage.objects access; give another --workdir")
+    assert line == f"bakein: work directory {RUN}: does not have storage.objects access"
 
 
 def test_another_study_in_a_bucket_is_refused(bucket, capsys):
@@ -267,8 +342,8 @@ def test_a_tree_is_copied_with_one_file_last(bucket, tmp_path):
     for name in ("a", "z/b", "z/c", "last"):
         write_text((path := path_of("gs://bucket/from") / name), name)
         assert path.read_text() == name
-    written = []
-    bucket.on_write = lambda: written.append(len(bucket.objects))
+    bucket.put("from/", b"", {})  # as other tools leave them for a folder
+    bucket.put("from/z/", b"", {})
     copy_tree(path_of("gs://bucket/from"), path_of("gs://bucket/to"), last="last")
     copied = [name for name in bucket.objects if name.startswith("to/")]
     assert sorted(copied) == ["to/a", "to/last", "to/z/b", "to/z/c"]

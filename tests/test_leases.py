@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -10,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from bakein.paths import NoAnswer, unanswered
 from bakein.processes import PREEMPTED
 from bakein.study import leases
 from bakein.study.errors import WorkdirError
-from bakein.study.leases import Leases
 from bakein.study.workdir import Workdir
 
 RUN = "gs://bucket/some/run"
@@ -136,7 +137,7 @@ LIFE = """
 import sys, time
 from bakein.study import leases
 from bakein.study.workdir import Workdir
-leases._BEAT, leases._LOST = 0.1, 1.0
+leases._BEAT, leases._LOST, leases._ANSWER = 0.1, 1.0, 0.5
 with Workdir(sys.argv[1])._claims.claim("a", wait=False) as had:
     print(had, flush=True)
     time.sleep(60)
@@ -144,12 +145,19 @@ with Workdir(sys.argv[1])._claims.claim("a", wait=False) as had:
 """
 
 
-def lose(bucket, how):
-    """What a process says, and how it ends, that loses its claim."""
+@contextlib.contextmanager
+def living():
+    """A process that holds a claim."""
     words = [sys.executable, "-c", LIFE, RUN]
     pipe = subprocess.PIPE
     with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True) as life:
         assert life.stdout.readline() == "True\n"
+        yield life
+
+
+def lose(how):
+    """What a process says, and how it ends, that loses its claim."""
+    with living() as life:
         how()
         out, err = life.communicate(timeout=30)
     assert (out, life.returncode) == ("", PREEMPTED)
@@ -161,10 +169,41 @@ def test_who_loses_a_claim_ends_at_once(bucket, one):
         ours = json.dumps({"holder": "another", "share": 0.0, "seconds": 0.0})
         bucket.put("some/run/.claims/stages/a", ours.encode(), {})
 
-    (line,) = lose(bucket, take_over)
+    (line,) = lose(take_over)
     assert line == (
-        "bakein: stages/a: claim lost, another process has taken it over; the same command goes on"
+        "bakein: claim of stages/a lost, the same command goes on: another process has taken it "
+        "over"
     )
+
+
+def test_a_claim_of_no_known_form_is_lost(bucket):
+    (line,) = lose(lambda: bucket.put("some/run/.claims/stages/a", b"[]", {}))
+    assert "claim of stages/a lost, the same command goes on: AttributeError(" in line
+
+
+def test_who_stood_still_asks_before_it_gives_up(bucket):
+    with living() as life:
+        life.send_signal(signal.SIGSTOP)
+        time.sleep(2 * leases._LOST)
+        asked = len(bucket.asked)
+        life.send_signal(signal.SIGCONT)
+        deadline = time.monotonic() + 30
+        while len(bucket.asked) < asked + 5:  # it lives on
+            assert life.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        life.kill()
+
+
+def test_an_answer_that_was_long_on_its_way_makes_no_claim_older(bucket, one, monkeypatch):
+    """Others have counted from the writing: it is renewed before anything is done with it."""
+    monkeypatch.setattr(leases, "_PATIENCE", 10.0)
+    slow = iter([0.3])
+    bucket.on_write = lambda _: time.sleep(next(slow, 0.0))
+    with one.claim("a", wait=False) as had:
+        assert had
+        written = [asked for asked in bucket.asked if asked.startswith("POST")]
+        assert len(written) >= 2
 
 
 def test_who_hears_nothing_ends_before_another_takes_over(bucket, one):
@@ -172,12 +211,12 @@ def test_who_hears_nothing_ends_before_another_takes_over(bucket, one):
         bucket.down = True
 
     begun = time.monotonic()
-    (line,) = lose(bucket, fall_silent)
+    (line,) = lose(fall_silent)
     assert time.monotonic() - begun > leases._LOST
-    assert "claim lost, the bucket has not answered for 1 s" in line
+    assert line == ("bakein: claim of stages/a lost, the same command goes on: no answer, for 1 s")
 
 
-def test_one_at_work_holds_the_study_against_others(bucket, one, other):
+def test_one_at_work_holds_the_study_against_others(bucket, one, other, capsys):
     written = []
     with one.join(lambda: True, lambda: written.append("one")):
         assert written == ["one"]
@@ -187,6 +226,7 @@ def test_one_at_work_holds_the_study_against_others(bucket, one, other):
             pass
     assert written == ["one"]
     assert claims(bucket) == []
+    assert "gs://bucket/some/run holds another version of the study; l" in capsys.readouterr().err
     with other.join(lambda: True, lambda: written.append("now")):
         assert written == ["one", "now"]
 
@@ -206,7 +246,6 @@ def test_the_dead_do_not_hold_the_study(bucket, one, other):
     [
         ({"denied": "POST"}, r"PERMISSION_DENIED: does not have storage\.objects access"),
         ({"denied": "GET"}, r"PERMISSION_DENIED: does not have storage\.objects access"),
-        ({"down": True}, r"no answer for 1\.5 s"),
     ],
 )
 def test_a_bucket_that_cannot_be_used_is_one_line(bucket, one, spoil, says):
@@ -217,8 +256,31 @@ def test_a_bucket_that_cannot_be_used_is_one_line(bucket, one, spoil, says):
         pass
 
 
+def test_a_bucket_that_does_not_answer_is_one_line(bucket, one):
+    bucket.down = True
+    for ask in (lambda: one.claim("a", wait=False).__enter__(), one.prepare):
+        with pytest.raises(NoAnswer, match=rf"^{RUN}: no answer for 1\.5 s$") as raised:
+            ask()
+        assert unanswered(raised.value)
+
+
+def test_what_orbax_will_ask_is_asked_first(bucket, one):
+    one.prepare()
+    bucket.layout_denied = True
+    line = rf"^work directory {RUN}: does not have storage\.buckets\.get access$"
+    with pytest.raises(WorkdirError, match=line):
+        one.prepare()
+
+
+def test_nobody_known_is_one_line(bucket, one, monkeypatch, tmp_path):
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    with pytest.raises(WorkdirError, match=rf"^work directory {RUN}: File .*none\.json was not f"):
+        one.prepare()
+
+
 def test_no_such_bucket_is_one_line(bucket):
-    claims = Leases(Workdir("gs://nobodys/run").path)
+    claims = Workdir("gs://nobodys/run")._claims
     line = r"gs://nobodys/run: NOT_FOUND: The specified bucket does not exist\.$"
     with pytest.raises(WorkdirError, match=line), claims.claim("a", wait=False):
         pass

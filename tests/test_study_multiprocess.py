@@ -9,6 +9,7 @@ import random
 import re
 import shutil
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -110,6 +111,25 @@ def test_in_a_bucket_two_processes_leave_what_they_leave_in_a_folder(
     there.run(ONE, workdir)
     copy_tree(path_of("gs://bucket/run"), tmp_path / "copy")
     assert differences(outcome(tmp_path / "copy"), outcome(straight[0])) == []
+
+
+def test_a_claim_that_is_lost_ends_all_processes(lives, bucket, tmp_path):
+    there = Lives(STUDY, (), lives.cache, lambda path: f"gs://bucket/{path.name}")
+    life = there.start(TWO_BY_FOUR, tmp_path / "run")
+    claims = []
+    while not claims:
+        claims = [name for name in list(bucket.objects) if "/.claims/stages/" in name]
+        assert any(process.is_alive() for process in life.processes)
+        time.sleep(0.01)
+    # All else waits until the next beat.
+    over = threading.Event()
+    bucket.on_write = lambda url: None if ".claims" in url else over.wait(60)
+    bucket.put(claims[0], b'{"holder": "another"}', {})
+    codes = life.codes()
+    over.set()
+    assert codes == [75, 75]
+    said = [told(there, tmp_path / "run", index)[-1] for index in (0, 1)]
+    assert all("lost, the same command goes on: " in line for line in said), said
 
 
 def test_a_process_that_fails_stops_the_others_and_says_why(lives, straight, tmp_path):

@@ -69,6 +69,21 @@ def test_a_damaged_file_is_named(tmp_path):
         read_json(tmp_path / "a.json")
 
 
+def test_what_an_interrupted_copy_left_is_not_gone_on_from(
+    finished_run, tmp_path, one_device, capsys
+):
+    """stage.json is copied last: here the records were not yet copied whole."""
+    workdir = tmp_path / "run"
+    shutil.copytree(finished_run, workdir)
+    stage = nodes(workdir)["standard", "sft", 0]
+    (stage / "stage.json").unlink()
+    lines = (stage / "records.jsonl").read_text().splitlines(keepends=True)
+    (stage / "records.jsonl").write_text("".join(lines[:1]))
+    assert main(["run", FILE, "--workdir", str(workdir)]) == 0
+    assert capsys.readouterr().out.startswith("1 of 24 stages to run")
+    assert differences(outcome(workdir), outcome(finished_run)) == []
+
+
 def test_an_interrupted_run_says_so_and_goes_on_later(
     finished_run, tmp_path, one_device, monkeypatch, capsys
 ):

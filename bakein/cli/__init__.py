@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from bakein.cli.arguments import UsageError, make_parser
 from bakein.cli.commands import data, plan, report
-from bakein.cli.outcome import line_of, outcome_of, say
+from bakein.cli.outcome import line_of, outcome_of, say, silence_of
 from bakein.cli.run import run
 from bakein.plan.libtpu import hush
 from bakein.study.startup import prepare_jax
@@ -28,7 +28,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         return say(2, line_of(error))
     _prepare(getattr(arguments, "topology", ""))
-    return say(*outcome_of(lambda: COMMANDS[arguments.command](arguments, rest)))
+    from bakein.paths import unanswered
+    from bakein.processes import PREEMPTED
+
+    try:
+        return say(*outcome_of(lambda: COMMANDS[arguments.command](arguments, rest)))
+    except Exception as error:
+        if not unanswered(error):
+            raise
+        return say(PREEMPTED, silence_of(error))
 
 
 def _prepare(topology: str) -> None:

@@ -5,8 +5,13 @@ from collections.abc import Callable
 
 
 def outcome_of(command: Callable[[], int]) -> tuple[int, str]:
-    """Runs a command: its exit code, and the line that says what went wrong, "" for nothing."""
+    """Runs a command: its exit code, and the line that says what went wrong, "" for nothing.
+
+    Raises:
+        Exception: a programmer's mistake, or a bucket that did not answer.
+    """
     from bakein.data.errors import DataError
+    from bakein.paths import unanswered
     from bakein.processes import PREEMPTED, Preempted
     from bakein.report.records import RecordError
     from bakein.study.errors import ConfigError, WorkerDied
@@ -16,6 +21,8 @@ def outcome_of(command: Callable[[], int]) -> tuple[int, str]:
     try:
         return command(), ""
     except (ConfigError, DataError, RecordError, NoUsableCheckpoint, OSError) as error:
+        if unanswered(error):
+            raise
         return 2, line_of(error)
     except (NonFinite, WorkerDied) as error:
         return 1, line_of(error)
@@ -30,6 +37,11 @@ def say(code: int, line: str) -> int:
     if line:
         print(f"bakein: {line}", file=sys.stderr)
     return code
+
+
+def silence_of(error: Exception) -> str:
+    """The line of a bucket that did not answer."""
+    return f"the bucket does not answer, the same command goes on: {line_of(error)}"
 
 
 def line_of(error: BaseException) -> str:

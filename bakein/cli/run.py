@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from bakein.cli.commands import print_report
-from bakein.cli.outcome import line_of, outcome_of, say
+from bakein.cli.outcome import line_of, outcome_of, say, silence_of
 
 
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Runs a study, in this process or as one of several."""
     from bakein import processes
+    from bakein.paths import unanswered
     from bakein.study.cluster import join_cluster
 
     peers = join_cluster(
@@ -22,14 +23,19 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     notice = processes.Notice(peers)
     if peers is None:
         with notice.listening():
-            return _run_study(arguments, overrides, notice, lambda: None)
+            return _run_study(arguments, overrides, notice, lambda: None, processes.end)
+
+    def lost(code: int, line: str) -> None:
+        peers.fail(say(code, line), line)
 
     try:
-        code, line = outcome_of(lambda: _run_study(arguments, overrides, notice, peers.leave))
+        code, line = outcome_of(lambda: _run_study(arguments, overrides, notice, peers.leave, lost))
     except Exception as error:
         line = f"lost another process, see its messages: {line_of(error)}"
         code = processes.PREEMPTED
-        if not processes.lost_peer(error):
+        if unanswered(error):
+            line = silence_of(error)
+        elif not processes.lost_peer(error):
             traceback.print_exc()  # the others have to hear of a programmer's mistake as well
             code, line = 1, f"{type(error).__name__}: {line_of(error)}"
         say(code, line)
@@ -48,8 +54,12 @@ def _run_study(
     overrides: list[str],
     preempted: Callable[[], bool],
     leave: Callable[[], None],
+    lost: Callable[[int, str], None],
 ) -> int:
-    """What every process does; `leave` parts from the others, once all is trained."""
+    """What every process does.
+
+    `leave` parts from the others, once all is trained; `lost` ends all, see `Workdir`.
+    """
     from bakein import processes
     from bakein.analysis.verdicts import RULES
     from bakein.study import progress
@@ -79,7 +89,7 @@ def _run_study(
     config = load_experiment(arguments.experiment, overrides)
     study = resolve(config)
     published = _published(study.published)
-    workdir = Workdir(arguments.workdir or Path("runs") / study.name)
+    workdir = Workdir(arguments.workdir or Path("runs") / study.name, lost)
     if first and not arguments.dry_run:
         workdir.prepare(study.name)
     if not (ray or arguments.dry_run):

@@ -9,26 +9,26 @@ the process that looks: no two clocks need agree.
 import contextlib
 import functools
 import json
-import operator
+import math
 import os
 import secrets
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import tensorstore as ts
 
-from bakein.paths import Path
+from bakein.paths import NoAnswer, Path, unanswered
 from bakein.processes import PREEMPTED
 from bakein.study.errors import WorkdirError
+from bakein.study.progress import say
 
 _BEAT = 10.0  # seconds between two signs of life
 _PATIENCE = 60.0  # seconds without one after which a process is taken to be dead
 _LOST = 45.0  # seconds without an answer after which it must take itself to be dead: sooner
+_ANSWER = 5.0  # seconds that it waits for one at least: it may have stood still itself
 _POLL = 1.0  # seconds between two looks at what another process holds
 
 _NEW = b"\x02"  # what tensorstore calls the generation of an object that is not there
@@ -38,14 +38,46 @@ _REFUSED = b""  # and that of a write whose condition does not hold
 class Leases:
     """Who works on what below a prefix of a bucket."""
 
-    def __init__(self, prefix: Path):
-        """Asks nothing yet."""
+    def __init__(self, prefix: Path, lost: Callable[[int, str], Any]):
+        """Asks nothing yet.
+
+        Args:
+            prefix: of the work directory.
+            lost: ends the process at once, with an exit code and a line; called from another
+                thread where a claim is lost.
+
+        Raises:
+            WorkdirError: it is the bucket itself.
+        """
         self._prefix = prefix
+        self._lost = lost
+        self._bucket, _, self._path = os.fspath(prefix).removeprefix("gs://").partition("/")
+        if not self._path:
+            raise WorkdirError(f"work directory {prefix}: must be gs://BUCKET/PREFIX")
         self._seen: dict[str, tuple[bytes, float]] = {}  # key -> its generation, and since when
         self._held: dict[str, _Lease] = {}
 
     def prepare(self) -> None:
-        """Nothing: the first claim shows whether the bucket can be written."""
+        """Looks at the bucket, as orbax will: that needs a permission of its own.
+
+        Raises:
+            WorkdirError: there is none, or it may not be looked at, or not by anybody unknown.
+            NoAnswer: it does not answer.
+        """
+        from google.api_core.exceptions import GoogleAPIError, RetryError
+        from google.auth.exceptions import GoogleAuthError
+        from google.cloud import storage
+
+        patience = storage.retry.DEFAULT_RETRY.with_timeout(_PATIENCE)
+        try:
+            storage.Client().get_bucket(self._bucket, retry=patience)
+        except RetryError as error:
+            raise NoAnswer(f"{self._prefix}: no answer for {_PATIENCE:g} s") from error
+        except (GoogleAPIError, GoogleAuthError, OSError) as error:
+            if unanswered(error):
+                raise
+            said = getattr(error, "message", "").partition(": ")[2] or error  # without its URL
+            raise WorkdirError(f"work directory {self._prefix}: {said}") from error
 
     @contextlib.contextmanager
     def claim(self, id: str, *, wait: bool) -> Iterator[bool]:
@@ -95,26 +127,38 @@ class Leases:
 
     def told(self, id: str) -> float:
         """How much of a node is done, from another process that told; 0.0 where none did."""
-        found = self._ask(self._store.read(f"stages/{id}"))
+        with self._asking():
+            found = self._read(f"stages/{id}")
         return json.loads(found.value)["share"] if found.state == "value" else 0.0
 
     @contextlib.contextmanager
     def _take(self, key: str, *, wait: bool) -> Iterator["_Lease | None"]:
         lease = self._try(key)
+        if lease is None and wait:
+            say(f"bakein: waiting for another process, or {_PATIENCE:g} s to see it dead ({key})")
         while lease is None and wait:
             time.sleep(_POLL)
             lease = self._try(key)
-        with lease or contextlib.nullcontext():
+        if lease is None:
+            yield None
+            return
+        with lease.beating():
             yield lease
+        with self._asking():  # where the body failed it dies of age, if the bucket says no
+            lease.give_up()
 
     def _try(self, key: str) -> "_Lease | None":
         """A lease that nobody holds, or whose holder is dead; None where another holds it."""
-        found = self._ask(self._store.read(key))
-        generation = found.stamp.generation
-        if found.state == "value" and not self._dead(key, generation):
-            return None
-        lease = _Lease(self._store, key)
-        return lease if lease.begin(self._ask, generation) else None
+        with self._asking():
+            found = self._read(key)
+            generation = found.stamp.generation
+            if found.state == "value" and not self._dead(key, generation):
+                return None
+            lease = _Lease(self._store, key, generation, self._lost)
+            had = lease.renew(_PATIENCE)
+            while had and lease.age() > _BEAT:  # the answer was long on its way
+                had = lease.renew(_PATIENCE)
+        return lease if had else None
 
     def _dead(self, key: str, generation: bytes) -> bool:
         """Whether an object has been as it is now for so long that nobody can be behind it."""
@@ -127,108 +171,139 @@ class Leases:
 
     def _others(self) -> bool:
         """Whether another process is at work here. Waits for word of those that may be dead."""
-        at_work = ts.KvStore.KeyRange("at_work/", "at_work0")
-        while keys := [key.decode() for key in self._ask(self._store.list(at_work))]:
+        said = False
+        while keys := self._at_work():
             for key in keys:
                 before, _ = self._seen.get(key, (None, 0.0))
-                found = self._ask(self._store.read(key))
-                generation = found.stamp.generation
-                if found.state == "value" and self._dead(key, generation):
-                    self._ask(self._store.write(key, None, if_equal=generation))
-                elif found.state == "value" and before not in (None, generation):
-                    return True
+                with self._asking():
+                    found = self._read(key)
+                    generation = found.stamp.generation
+                    if found.state == "value" and self._dead(key, generation):
+                        self._store.write(key, None, if_equal=generation).result(_PATIENCE)
+                    elif found.state == "value" and before not in (None, generation):
+                        return True
+            if not said:
+                say(
+                    f"bakein: {self._prefix} holds another version of the study; looking for "
+                    "a minute whether somebody is at work on it"
+                )
+                said = True
             time.sleep(_POLL)
         return False
 
+    def _at_work(self) -> list[str]:
+        with self._asking():
+            found = self._store.list(ts.KvStore.KeyRange("at_work/", "at_work0"))
+            return [key.decode() for key in found.result(_PATIENCE)]
+
     @functools.cached_property
     def _store(self) -> ts.KvStore:
-        bucket, _, prefix = os.fspath(self._prefix).removeprefix("gs://").partition("/")
-        path = f"{prefix}/.claims/".lstrip("/")
-        spec = {"driver": "gcs", "bucket": bucket, "path": path}
-        return self._ask(ts.KvStore.open(spec))
+        spec = {"driver": "gcs", "bucket": self._bucket, "path": f"{self._path}/.claims/"}
+        return ts.KvStore.open(spec).result(_PATIENCE)
 
-    def _ask(self, question: ts.Future) -> Any:
-        """The answer to a question.
+    def _read(self, key: str) -> ts.KvStore.ReadResult:
+        return self._store.read(key).result(_PATIENCE)
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Turns what tensorstore raises into what a run says in one line.
 
         Raises:
-            WorkdirError: there is none, or it is no.
+            WorkdirError: the bucket says no.
+            NoAnswer: it says nothing.
         """
         try:
-            return question.result(timeout=_PATIENCE)
-        except TimeoutError:
-            reason = f"no answer for {_PATIENCE:g} s"
-        except ValueError as error:  # how tensorstore says what the bucket said
-            reason = str(error).split(" [", 1)[0]
-        raise WorkdirError(f"work directory {self._prefix}: {reason}")
+            yield
+        except TimeoutError as error:
+            raise NoAnswer(f"{self._prefix}: no answer for {_PATIENCE:g} s") from error
+        except ValueError as error:
+            if unanswered(error):
+                raise
+            raise WorkdirError(f"work directory {self._prefix}: {_said(error)}") from error
 
 
 class _Lease:
-    """What one process holds while it lives. To enter it begins its beat, to leave it gives it up.
+    """What one process holds while it lives.
 
     Attributes:
         share: of the node, that is done.
     """
 
-    def __init__(self, store: ts.KvStore, key: str):
-        """Not held yet."""
+    def __init__(
+        self, store: ts.KvStore, key: str, generation: bytes, lost: Callable[[int, str], Any]
+    ):
+        """Not held before it is renewed for the first time, over an object of this generation."""
         self.share = 0.0
         self._store = store
         self._key = key
-        self._name = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(8)}"
-        self._generation = _NEW
-        self._over = threading.Event()
-        self._beating = threading.Thread(target=self._beat, daemon=True)
-
-    def begin(self, ask: Callable[[ts.Future], Any], generation: bytes) -> bool:
-        """Writes it over what was seen; False where another was first."""
         self._generation = generation
-        return self._renew(ask)
+        self._lost = lost
+        self._name = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(8)}"
+        self._heard = -math.inf
+        self._over = threading.Event()
 
-    def __enter__(self) -> Self:
-        """Lets it be known that its process lives."""
-        self._beating.start()
-        return self
+    def age(self) -> float:
+        """Seconds since it was renewed, at least: since the bucket was asked to."""
+        return time.monotonic() - self._heard
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Gives it up. Where the bucket does not answer it dies of age."""
-        self._over.set()
-        self._beating.join()
-        with contextlib.suppress(ValueError, TimeoutError):
-            self._store.write(self._key, None, if_equal=self._generation).result(timeout=_BEAT)
+    def renew(self, timeout: float) -> bool:
+        """Writes it over what it was; False where somebody else has.
 
-    def _renew(self, ask: Callable[[ts.Future], Any]) -> bool:
-        """Writes it over what it was; False where somebody else has."""
+        Raises:
+            ValueError: the bucket says no.
+            TimeoutError: it says nothing.
+        """
+        begun = time.monotonic()
         told = json.dumps({"holder": self._name, "share": self.share, "seconds": time.time()})
-        written = ask(self._store.write(self._key, told, if_equal=self._generation))
-        if written.generation != _REFUSED:
-            self._generation = written.generation
-            return True
-        # It may have been done all the same, and the answer lost on its way.
-        found = ask(self._store.read(self._key))
-        self._generation = found.stamp.generation
-        return found.state == "value" and json.loads(found.value)["holder"] == self._name
+        write = self._store.write(self._key, told, if_equal=self._generation)
+        generation = write.result(timeout).generation
+        if generation == _REFUSED:
+            # It may have been done all the same, and the answer lost on its way.
+            found = self._store.read(self._key).result(timeout)
+            if found.state != "value" or json.loads(found.value).get("holder") != self._name:
+                return False
+            generation = found.stamp.generation
+        self._generation, self._heard = generation, begun
+        return True
+
+    def give_up(self) -> None:
+        """Deletes it; errors as of `renew`."""
+        self._store.write(self._key, None, if_equal=self._generation).result(_PATIENCE)
+
+    @contextlib.contextmanager
+    def beating(self) -> Iterator[None]:
+        """Lets it be known that its process lives."""
+        beat = threading.Thread(target=self._beat, daemon=True)
+        beat.start()
+        try:
+            yield
+        except BaseException:
+            self._stop(beat)
+            with contextlib.suppress(ValueError, TimeoutError):
+                self.give_up()
+            raise
+        self._stop(beat)
+
+    def _stop(self, beat: threading.Thread) -> None:
+        self._over.set()
+        beat.join()
 
     def _beat(self) -> None:
-        heard = time.monotonic()
+        """Ends the process where the lease is lost: another may be writing already."""
         while not self._over.wait(_BEAT):
-            begun = time.monotonic()
-            ask = operator.methodcaller("result", timeout=max(heard + _LOST - begun, 0.0))
             try:
-                if not self._renew(ask):
-                    self._die("another process has taken it over")
-                heard = begun
+                if self.renew(max(_LOST - self.age(), _ANSWER)):
+                    continue
+                why = "another process has taken it over"
             except (ValueError, TimeoutError) as error:
-                if time.monotonic() - heard >= _LOST:
-                    self._die(f"the bucket has not answered for {_LOST:g} s. {error}".strip())
+                if self.age() < _LOST:
+                    continue
+                why = f"{_said(error) or 'no answer'}, for {_LOST:g} s"
+            except Exception as error:  # without a beat it must not go on
+                why = repr(error)
+            self._lost(PREEMPTED, f"claim of {self._key} lost, the same command goes on: {why}")
 
-    def _die(self, why: str) -> None:
-        """Ends the process at once: it must not write where another may be writing already."""
-        print(f"bakein: {self._key}: claim lost, {why}; the same command goes on", file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(PREEMPTED)
+
+def _said(error: Exception) -> str:
+    """What the bucket said, without what tensorstore says beside it."""
+    return str(error).split(" [", 1)[0]

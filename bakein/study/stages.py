@@ -8,6 +8,7 @@ from typing import Any
 
 from bakein import processes
 from bakein.model import count_params
+from bakein.paths import unanswered
 from bakein.processes import Preempted
 from bakein.study.dag import Node
 from bakein.study.description import device_name, provenance
@@ -97,6 +98,8 @@ def run_node(node: Node, shop: Shop, progress: Callable[[float], None]) -> None:
             initial = functools.partial(_initial_params, node, shop, progress)
             result = _RUN[node.kind](node, shop, folder, initial, progress, watch)
     except Exception as error:
+        if unanswered(error):  # as this would be
+            raise
         broken = {} if isinstance(error, Stopped | Preempted) else {"reason": str(error)}
         with contextlib.suppress(OSError):  # the disk may be full
             write("failed" if broken else "running", **broken)

@@ -43,7 +43,12 @@ class StageDir:
         self.checkpoints = path / "checkpoints"
 
     def create(self) -> None:
-        """Makes the folder, so that every process sees it."""
+        """Makes the folder, so that every process sees it.
+
+        Without a stage.json, what stands in it is a copy that was interrupted.
+        """
+        if self._writes and not self.info():
+            remove_tree(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
 
     def info(self) -> dict[str, Any]:
@@ -87,14 +92,18 @@ class Workdir:
         path: the folder.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, lost: Callable[[int, str], Any] = processes.end):
         """Names the folder, or a prefix in a bucket; `prepare` makes it.
+
+        Args:
+            path: where it is.
+            lost: ends this process with an exit code and a line, and tells others; see `Leases`.
 
         Raises:
             OSError: it is a place of another kind.
         """
         self.path = path_of(os.fspath(path))
-        self._claims = Leases(self.path) if in_bucket(self.path) else Locks(self.path)
+        self._claims = Leases(self.path, lost) if in_bucket(self.path) else Locks(self.path)
 
     def stage(self, id: str, name: str) -> StageDir:
         """The folder of a node; `name` is what TensorBoard calls it."""

@@ -22,6 +22,7 @@ import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, RayError, RayTaskError
 
 from bakein.data.errors import DataError
+from bakein.paths import unanswered
 from bakein.processes import Preempted
 from bakein.study.config import resolve
 from bakein.study.dag import Node
@@ -371,7 +372,7 @@ def _answer(ref: ray.ObjectRef) -> Any:
     try:
         return ray.get(ref)
     except RayTaskError as error:
-        if isinstance(error.cause, _ONE_LINE):
+        if isinstance(error.cause, _ONE_LINE) or unanswered(error.cause):
             raise error.cause from None
         raise
 
