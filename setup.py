@@ -12,6 +12,8 @@ VERSION = re.search(
     r'^__version__ = "(.+)"$', (ROOT / "bakein" / "__init__.py").read_text("utf-8"), re.MULTILINE
 )[1]
 
+GCS = ["gcsfs>=2026.9", "google-cloud-storage>=3.17"]
+
 setup(
     name="bakein",
     version=VERSION,
@@ -53,8 +55,7 @@ setup(
     ],
     extras_require={
         "test": [
-            "gcsfs>=2026.9",
-            "google-cloud-storage>=3.17",
+            *GCS,
             "hypothesis>=6.170",
             "import-linter>=2.16",
             # The compiler of TPUs, which plans are tested with, needs no TPU.
@@ -70,8 +71,8 @@ setup(
         # Not part of `test`: it builds a C extension, and not every machine has a compiler.
         "gym": ["reasoning-gym>=0.1.25"],
         "ray": ["ray>=2.60"],
-        "gcs": ["gcsfs>=2026.9", "google-cloud-storage>=3.17"],
-        "tpu": ["gcsfs>=2026.9", "google-cloud-storage>=3.17", "jax[tpu]>=0.10.2"],
+        "gcs": GCS,
+        "tpu": [*GCS, "jax[tpu]>=0.10.2"],
         "cuda": ["jax[cuda13]>=0.10.2"],
     },
 )

@@ -59,11 +59,11 @@ def unanswered(error: BaseException) -> bool:
 
     Each library that asks has its own way to say so.
     """
+    if isinstance(error, NoAnswer):
+        return True
     room, code = type(error).__module__.partition(".")[0], getattr(error, "code", None)
     if room in ("gcsfs", "google"):  # codes are numbers, as numbers or as text
         return str(code) in ("408", "429") or str(code).startswith("5")
-    if room == "bakein":
-        return isinstance(error, NoAnswer)
     if isinstance(error, ValueError):  # tensorstore's
         return str(error).startswith(("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"))
     return room in ("aiohttp", "requests", "urllib3")

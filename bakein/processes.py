@@ -116,9 +116,7 @@ class Peers:
         with contextlib.suppress(jax.errors.JaxRuntimeError):  # some are gone already
             # The first process serves the others; it stays until they have heard.
             self._client.wait_at_barrier(_NEWS, 1000 * _NEWS_SECONDS)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        end(code, "")
 
     def asked_to_leave(self, call: int) -> bool:
         """Whether this is the call at which all processes hear that one of them got SIGTERM.
@@ -140,8 +138,9 @@ class Peers:
 
 
 def end(code: int, line: str) -> NoReturn:
-    """Ends this process at once, from whichever thread, with a line."""
-    print(f"bakein: {line}", file=sys.stderr)
+    """Ends this process at once, from whichever thread, with a line, "" for none."""
+    if line:
+        print(f"bakein: {line}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -232,6 +232,18 @@ def test_a_run_whose_bucket_falls_silent_asks_for_the_same_command(
     assert differences(outcome(fetched(tmp_path / "run")), straight.outcome) == []
 
 
+def test_a_bucket_that_is_silent_from_the_start_asks_for_the_same_command(
+    bucket, monkeypatch, capsys
+):
+    monkeypatch.setattr(leases, "_PATIENCE", 1.0)
+    bucket.down = True
+    assert main(["run", FILE, "--workdir", RUN]) == PREEMPTED
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("bakein: ")]
+    assert line == (
+        f"bakein: the bucket does not answer, the same command goes on: {RUN}: no answer for 1 s"
+    )
+
+
 def its(module, name, **fields):
     """An error as a library raises it."""
     error = type(name, (OSError,), {"__module__": module})("no luck")

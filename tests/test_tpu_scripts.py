@@ -305,7 +305,7 @@ def test_setup_brings_the_workers_to_the_current_commit(cloud, scripts):
     ("store", "arguments", "place"),
     [
         ("gs://b", ["experiments/x.py"], "--workdir=gs://b/x "),
-        ("gs://b", ["/home/me/x.py:a/b_c=1"], "--workdir=gs://b/x-a-b_c-1 "),
+        ("gs://b", ["/studies/x.py:a/b_c=1"], "--workdir=gs://b/x-a-b_c-1 "),
         ("gs://b", ["x"], "--workdir=gs://b/x "),
         ("gs://b", ["x.py", "--workdir=gs://b/mine"], None),
         ("gs://b", ["x.py", "--workdir", "gs://b/mine"], None),
@@ -325,6 +325,7 @@ def test_a_run_in_a_bucket_stands_below_the_name_of_its_experiment(cloud, store,
     [
         ("gs://my-bucket", None),
         ("10.0.0.2:/share", "sudo mount -t nfs -o nolock 10.0.0.2:/share runs"),
+        ("10.0.0.2:/", "sudo mount -t nfs -o nolock 10.0.0.2:/ runs"),
         ("", None),
     ],
 )

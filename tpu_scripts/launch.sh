@@ -24,7 +24,7 @@ store=$1
 shift
 cd bakein
 mkdir -p runs
-if [[ $store == *:/[!/]* ]] && ! mountpoint --quiet runs; then
+if [[ -n $store && $store != gs://* ]] && ! mountpoint --quiet runs; then
   echo "$(hostname): STORE is not mounted; setup.sh does that" >&2
   exit 1
 fi

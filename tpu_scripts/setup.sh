@@ -37,7 +37,7 @@ python3 -m uv venv --quiet --allow-existing --python 3.12 .venv
 python3 -m uv pip install --quiet --python .venv --editable '.[tpu]'
 
 mkdir -p runs
-if [[ $store != *:/[!/]* ]] || mountpoint --quiet runs; then exit; fi
+if [[ -z $store || $store == gs://* ]] || mountpoint --quiet runs; then exit; fi
 install() { sudo apt-get -qq -o DPkg::Lock::Timeout=600 "$@" >/dev/null; }
 command -v mount.nfs >/dev/null || { install update && install install nfs-common; }
 # A server without leases (NFSv3) would keep the locks of a VM that was taken away.

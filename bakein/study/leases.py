@@ -36,7 +36,7 @@ _REFUSED = b""  # and that of a write whose condition does not hold
 
 
 class Leases:
-    """Who works on what below a prefix of a bucket."""
+    """Claims below a prefix of a bucket; see `Claims`."""
 
     def __init__(self, prefix: Path, lost: Callable[[int, str], Any]):
         """Asks nothing yet.
@@ -81,18 +81,7 @@ class Leases:
 
     @contextlib.contextmanager
     def claim(self, id: str, *, wait: bool) -> Iterator[bool]:
-        """Claims a node, against other processes and other threads.
-
-        Args:
-            id: of the node.
-            wait: whether to wait for another that holds it.
-
-        Yields:
-            Whether it could be had.
-
-        Raises:
-            WorkdirError: the bucket cannot be read or written.
-        """
+        """See `Claims`; `WorkdirError` where the bucket says no, `NoAnswer` where nothing."""
         with self._take(f"stages/{id}", wait=wait) as lease:
             if lease is None:
                 yield False
@@ -105,15 +94,7 @@ class Leases:
 
     @contextlib.contextmanager
     def join(self, stale: Callable[[], bool], write: Callable[[], None]) -> Iterator[None]:
-        """Is at work here, together with others.
-
-        Args:
-            stale: whether there is something to write.
-            write: writes it; called only while nobody else is at work.
-
-        Raises:
-            WorkdirError: the bucket cannot be read or written.
-        """
+        """See `Claims`; errors as of `claim`."""
         with contextlib.ExitStack() as at_work:
             with self._take("opening", wait=True):
                 if stale() and not self._others():
@@ -122,11 +103,11 @@ class Leases:
             yield
 
     def tell(self, id: str, share: float) -> None:
-        """Leaves word, for `told`, of how much of a claimed node is done: at the next beat."""
+        """See `Claims`; at the next beat."""
         self._held[id].share = share
 
     def told(self, id: str) -> float:
-        """How much of a node is done, from another process that told; 0.0 where none did."""
+        """See `Claims`."""
         with self._asking():
             found = self._read(f"stages/{id}")
         return json.loads(found.value)["share"] if found.state == "value" else 0.0
@@ -142,9 +123,14 @@ class Leases:
         if lease is None:
             yield None
             return
-        with lease.beating():
-            yield lease
-        with self._asking():  # where the body failed it dies of age, if the bucket says no
+        try:
+            with lease.beating():
+                yield lease
+        except BaseException:
+            with contextlib.suppress(ValueError, TimeoutError):  # it dies of age then
+                lease.give_up()
+            raise
+        with self._asking():
             lease.give_up()
 
     def _try(self, key: str) -> "_Lease | None":
@@ -277,16 +263,9 @@ class _Lease:
         beat.start()
         try:
             yield
-        except BaseException:
-            self._stop(beat)
-            with contextlib.suppress(ValueError, TimeoutError):
-                self.give_up()
-            raise
-        self._stop(beat)
-
-    def _stop(self, beat: threading.Thread) -> None:
-        self._over.set()
-        beat.join()
+        finally:
+            self._over.set()
+            beat.join()
 
     def _beat(self) -> None:
         """Ends the process where the lease is lost: another may be writing already."""

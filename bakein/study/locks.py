@@ -13,7 +13,7 @@ from bakein.study.errors import WorkdirError
 
 
 class Locks:
-    """Who works on what in a folder, on one machine or on several that see it over NFS."""
+    """Claims in a folder, on one machine or on several that see it over NFS; see `Claims`."""
 
     def __init__(self, folder: pathlib.Path):
         """Names the folder; `prepare` makes it."""
@@ -30,34 +30,16 @@ class Locks:
 
     @contextlib.contextmanager
     def claim(self, id: str, *, wait: bool) -> Iterator[bool]:
-        """Claims a node, against other processes and other threads.
+        """See `Claims`; `WorkdirError` where the file system has no locks.
 
         The claim's file is left behind: to delete it would be a race.
-
-        Args:
-            id: of the node.
-            wait: whether to wait for another that holds it.
-
-        Yields:
-            Whether it could be had.
-
-        Raises:
-            WorkdirError: the file system has no locks.
         """
         with _lock_file(self._folder / ".claims" / id) as file:
             yield _take(file, fcntl.LOCK_EX, wait=wait)
 
     @contextlib.contextmanager
     def join(self, stale: Callable[[], bool], write: Callable[[], None]) -> Iterator[None]:
-        """Is at work here, together with others.
-
-        Args:
-            stale: whether there is something to write.
-            write: writes it; called only while nobody else is at work.
-
-        Raises:
-            WorkdirError: the file system has no locks.
-        """
+        """See `Claims`; errors as of `claim`."""
         with _lock_file(self._folder / ".lock") as lock:
             if _take(lock, fcntl.LOCK_EX, wait=False) and stale():
                 write()
@@ -66,12 +48,12 @@ class Locks:
             yield
 
     def tell(self, id: str, share: float) -> None:
-        """Leaves word, for `told`, of how much of a claimed node is done."""
+        """See `Claims`."""
         told = {"host": socket.gethostname(), "pid": os.getpid(), "share": share}
         (self._folder / ".claims" / id).write_text(json.dumps(told), encoding="utf-8")
 
     def told(self, id: str) -> float:
-        """How much of a node is done, from another process that told; 0.0 where none did."""
+        """See `Claims`."""
         try:
             return json.loads((self._folder / ".claims" / id).read_text("utf-8"))["share"]
         except (FileNotFoundError, ValueError):  # not begun, or just being told

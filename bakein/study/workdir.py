@@ -15,7 +15,17 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from bakein import processes
-from bakein.paths import Path, copy_tree, in_bucket, modified, path_of, remove_tree, write_text
+from bakein.paths import (
+    Path,
+    copy_tree,
+    in_bucket,
+    modified,
+    path_of,
+    remove_tree,
+    unanswered,
+    write_text,
+)
+from bakein.study.claims import Claims
 from bakein.study.errors import WorkdirError
 from bakein.study.files import json_lines, read_json, write_json
 from bakein.study.leases import Leases
@@ -103,7 +113,8 @@ class Workdir:
             OSError: it is a place of another kind.
         """
         self.path = path_of(os.fspath(path))
-        self._claims = Leases(self.path, lost) if in_bucket(self.path) else Locks(self.path)
+        leased = in_bucket(self.path)
+        self._claims: Claims = Leases(self.path, lost) if leased else Locks(self.path)
 
     def stage(self, id: str, name: str) -> StageDir:
         """The folder of a node; `name` is what TensorBoard calls it."""
@@ -117,14 +128,15 @@ class Workdir:
 
         Raises:
             WorkdirError: it cannot be written, belongs to another study, or is no folder.
+            NoAnswer: the bucket does not answer.
         """
         try:
             (self.path / "stages").mkdir(parents=True, exist_ok=True)
             self._claims.prepare()
             owner = read_json(self.path / "study.json").get("study", study)
-        except WorkdirError:
-            raise
         except OSError as error:
+            if isinstance(error, WorkdirError) or unanswered(error):
+                raise
             raise WorkdirError(
                 f"work directory {self.path}: {error.strerror or error}; give another --workdir"
             ) from error
@@ -136,20 +148,10 @@ class Workdir:
 
     @contextlib.contextmanager
     def claim(self, id: str, *, wait: bool = False) -> Iterator[bool]:
-        """Claims a node. Only who holds the claim writes into the node's folder.
+        """Claims a node for all processes of the run; arguments and errors as of `Claims`.
 
-        The claim ends with the process, however that ends: on a file system at once, in a bucket
-        after a minute.
-
-        Args:
-            id: of the node.
-            wait: whether to wait for another that holds it.
-
-        Yields:
-            Whether it could be had.
-
-        Raises:
-            WorkdirError: the file system has no locks, or the bucket does not answer.
+        Only who holds the claim writes into the node's folder. It ends with the process, however
+        that ends: on a file system at once, in a bucket after a minute.
         """
         claim = self._claims.claim(id, wait=wait)
         with claim if processes.first() else contextlib.nullcontext() as claimed:
