@@ -85,7 +85,8 @@ class Lives:
         """Begins a process with each of the given flags."""
         touches = self._context.Value("q", 0)
         run = ("run", *self.arguments, "--workdir", self.place(workdir))
-        shared = (devices, self.cache, f"{workdir}{os.sep}")
+        # The server that forks keeps the environment it was started in.
+        shared = (dict(os.environ), devices, self.cache, f"{workdir}{os.sep}")
         processes = [
             self._context.Process(
                 target=_live,
@@ -162,11 +163,9 @@ class Life:
             process.kill()
 
 
-def _live(arguments, devices, cache, workdir, log, touches) -> None:
+def _live(arguments, environment, devices, cache, workdir, log, touches) -> None:
     """One process's life."""
-    with open(log, "a") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+    os.environ.update(environment)
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["XLA_FLAGS"] = " ".join(
         [
@@ -186,8 +185,11 @@ def _live(arguments, devices, cache, workdir, log, touches) -> None:
         sys.addaudithook(lambda event, args: _count(event, args, workdir, touches))
     from bakein.cli import main
 
-    code = main(arguments)
-    sys.stdout.flush()
+    with open(log, "a", buffering=1, encoding="utf-8") as file, contextlib.redirect_stdout(file):
+        # XLA's collectives print that they are connected, at any time and through one another.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(file.fileno(), 2)
+        code = main(arguments)
     os._exit(code)
 
 

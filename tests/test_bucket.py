@@ -70,11 +70,11 @@ def test_a_run_in_a_bucket_is_that_in_a_folder(bucket, finished_run, tmp_path, o
     assert capsys.readouterr().out.endswith("Report: gs://bucket/runs/index.html\n")
 
 
-def live(url, log):
+def live(url, log, environment):
     """Runs the study, in a process of its own."""
+    os.environ |= environment
     leases._BEAT, leases._PATIENCE, leases._LOST, leases._POLL = 0.3, 2.0, 1.5, 0.05
     records._SECONDS = 0.0  # every record is written
-    os.environ["XLA_FLAGS"] = ONE_DEVICE  # the server may have been started for other tests
     with log.open("a") as output, contextlib.redirect_stdout(output):
         sys.stderr = output
         code = main(["run", ONE_ARM, "--workdir", url])
@@ -90,7 +90,9 @@ class Lives:
         self.context.set_forkserver_preload(["bakein.cli", "bakein.study.runner"])
 
     def start(self, url):
-        life = self.context.Process(target=live, args=(url, self.log))
+        # The server that forks may have been started for other tests: it keeps its environment.
+        environment = dict(os.environ) | {"XLA_FLAGS": ONE_DEVICE}
+        life = self.context.Process(target=live, args=(url, self.log, environment))
         life.start()
         return life
 
