@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -23,6 +24,7 @@ PREEMPTED = 75  # EX_TEMPFAIL: start the same command again
 _HEARTBEAT_SECONDS = 60  # after so long without a sign of life a process is taken to be dead
 _LEAVE_SECONDS = 60  # that processes wait for each other at an orderly end
 _NEWS_SECONDS = 5  # that a failing process waits until the others have heard of it
+_SERVING_SECONDS = 0.5  # that the first process outlives the others, which jax aborts without it
 _NEWS = "bakein/news"  # key of what ends the run
 
 Json = Any
@@ -116,6 +118,8 @@ class Peers:
         with contextlib.suppress(jax.errors.JaxRuntimeError):  # some are gone already
             # The first process serves the others; it stays until they have heard.
             self._client.wait_at_barrier(_NEWS, 1000 * _NEWS_SECONDS)
+        if first():
+            time.sleep(_SERVING_SECONDS)
         end(code, "")
 
     def asked_to_leave(self, call: int) -> bool:
