@@ -1,17 +1,20 @@
 """Checkpoints: checksums, resuming at a boundary, damage of every kind, a disk that is full."""
 
+import errno
 import json
 import re
 import shutil
 import subprocess
 import threading
 
+import gcsfs
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from orbax.checkpoint import v1 as ocp
 from pipeline_fakes import batches_of
 from tiny_study import FILE, differences, evaluation, last_params, nodes, outcome, stage_info
 
@@ -146,6 +149,39 @@ def test_no_checkpoint_that_can_be_read_is_an_error_and_nothing_is_deleted(writt
         checkpoints.restore(abstract(), batches_of())
     assert checkpoints.steps() == [2, 3]
     assert len(said) == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files"),
+        PermissionError(errno.EACCES, "Permission denied"),
+        OSError("Forbidden: gs://bucket/x"),  # gcsfs has no numbers
+        gcsfs.retry.HttpError({"code": 503, "message": "backendError"}),
+        ValueError("UNAVAILABLE: Error reading gs://bucket/x"),  # tensorstore's
+        ValueError("Error opening x: [os_error_code='24' os_error_text='Too many open files']"),
+        MemoryError(),
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Error allocating device buffer"),
+    ],
+    ids=lambda error: f"{type(error).__name__} {error}"[:40],
+)
+def test_what_cannot_be_read_now_is_no_damage(written, monkeypatch, error):
+    checkpoints, said = written
+
+    def fail(*_):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.training.Checkpointer, "load_checkpointables", fail)
+        for read in (
+            lambda: checkpoints.restore(abstract(), batches_of()),
+            lambda: checkpoints.load_params(3, abstract().params),
+        ):
+            with pytest.raises(type(error)) as raised:
+                read()
+            assert raised.value is error
+    assert said == []
+    assert checkpoints.restore(abstract(), batches_of())[0] == 3
 
 
 def test_what_a_killed_process_was_writing_is_cleared(written):

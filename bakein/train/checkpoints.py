@@ -9,6 +9,7 @@ one goes on on another.
 """
 
 import contextlib
+import errno
 import gc
 import json
 import os
@@ -24,12 +25,13 @@ import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
 from bakein import processes
-from bakein.paths import Path, absolute, in_bucket, remove_tree
+from bakein.paths import Path, absolute, in_bucket, remove_tree, unanswered
 from bakein.train.state import Params, TrainState
 
 KEEP = 2  # the newest, and the one to fall back on
 
 _COMMITTED = "commit_success.txt"
+_SYSTEM_CODE = re.compile(r"os_error_code='(\d+)'")  # in what the layer under orbax says
 
 Tree = Any
 
@@ -181,8 +183,8 @@ class Checkpoints:
     def _saying_errors(self) -> Iterator[None]:
         try:
             yield
-        except ValueError as error:  # how the layer under orbax says what the system said
-            code = re.search(r"os_error_code='(\d+)'", str(error))
+        except ValueError as error:
+            code = _SYSTEM_CODE.search(str(error))
             if code is None:
                 raise
             number = int(code[1])
@@ -202,6 +204,7 @@ class Checkpoints:
 
         Raises:
             NoUsableCheckpoint: there are checkpoints, and none can be used.
+            OSError: they cannot be read now, which is no damage.
         """
         if processes.first():  # what a killed process was still writing
             for path in self._written():
@@ -235,6 +238,9 @@ class Checkpoints:
         """Some items of a checkpoint, or None, after a warning, where they are not as written.
 
         With `position`, that of the data has to be as written too.
+
+        Raises:
+            Exception: why it could not be read, which says nothing of what was written.
         """
         with self._lock, _muted():
             try:
@@ -246,6 +252,8 @@ class Checkpoints:
                 sums = {"data": _position_checksum(meta["data"])} if position else {}
             # Damage is reported as almost any type; all mean the same here: not this one.
             except Exception as error:
+                if _passes(error):
+                    raise
                 fault = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
             if fault:
                 gc.collect()
@@ -258,6 +266,25 @@ class Checkpoints:
             fault = f"the checksum of its {wrong[0]} does not match"
         self._warn(f"checkpoint {self.path / str(step)} is damaged, passing over it: {fault}")
         return None
+
+
+def _passes(error: Exception) -> bool:
+    """Whether what kept a checkpoint from being read says nothing of what is written there.
+
+    Too many open files, no right to read, a bucket that does not answer, too little memory.
+    """
+    if isinstance(error, OSError):
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError)
+        return not missing and error.errno != errno.EIO  # which is how a disk says it is damaged
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        return str(error).startswith("RESOURCE_EXHAUSTED")
+    code = _SYSTEM_CODE.search(str(error))
+    return (
+        unanswered(error)
+        or isinstance(error, MemoryError)
+        or type(error).__module__.partition(".")[0] in ("gcsfs", "google")
+        or (code is not None and int(code[1]) not in (errno.ENOENT, errno.EIO))
+    )
 
 
 def _context() -> ocp.Context:
