@@ -1,6 +1,7 @@
 """The RL step: what gets a gradient, how inner steps add up, and that it learns."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,8 @@ from rl_tiny import DECODER, PLAIN, VOCAB, jit_rollout, make_keys, make_prompts
 from bakein.model import Decoder
 from bakein.rl import advantages, losses
 from bakein.rl.batch import learner_batch
-from bakein.rl.step import learner_logprobs, make_rl_step
+from bakein.rl.step import learner_logprobs, make_rl_step, rollout_logprobs
+from bakein.rl.update import make_update
 from bakein.train.state import init_params, new_state
 
 SHALLOW = Decoder(dataclasses.replace(DECODER.config, layers=1))
@@ -41,10 +43,16 @@ def params():
 
 
 @pytest.fixture(scope="module")
-def batch(params):
+def learnt(params):
+    """Prompts, what was drawn for them, and advantages."""
     tokens, segments = make_prompts((5, 1, 3, 4, 5, 2, 5, 3), 5)
     drawn = jit_rollout(SHALLOW, params, tokens, segments, make_keys(0, ROWS), PLAIN)
-    return learner_batch(tokens, segments, drawn, np.random.default_rng(0).normal(0, 1, ROWS))
+    return tokens, segments, drawn, np.random.default_rng(0).normal(0, 1, ROWS)
+
+
+@pytest.fixture(scope="module")
+def batch(learnt):
+    return learner_batch(*learnt)
 
 
 def assert_close(a, b, **tolerance):
@@ -171,6 +179,24 @@ def test_kl_pulls_towards_the_reference(params, batch):
         np.testing.assert_allclose(metrics["kl"], metrics["loss"], rtol=1e-5)
         kls.append(float(metrics["kl"]))
     assert kls[-1] < 0.7 * kls[0]
+
+
+def test_the_log_probabilities_of_a_rollout_are_those_of_its_rows(params, batch):
+    found = jax.jit(rollout_logprobs, static_argnums=(0, 3))(SHALLOW, params, batch, EVERYTHING)
+    expected = jit_logprobs(SHALLOW, params, batch, EVERYTHING.temperature)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_an_update_never_scores_more_rows_than_a_micro_batch(params, learnt):
+    """Neither for the old policy nor for the reference: accumulation is there to save memory."""
+
+    def rows(config):
+        update = make_update(SHALLOW, SGD, config)
+        jaxpr = str(jax.make_jaxpr(update)(new_state(params, SGD), params, *learnt))
+        return {int(shape) for shape in re.findall(rf"\w\d+\[(\d+),\d+,{VOCAB}\]", jaxpr)}
+
+    assert rows(dataclasses.replace(EVERYTHING, minibatches=1, accumulation=1)) == {ROWS}
+    assert rows(EVERYTHING) == {ROWS // 4}
 
 
 def test_the_policy_is_the_model_at_the_temperature(params):

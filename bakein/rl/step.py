@@ -87,8 +87,6 @@ class PolicyConfig:
 def learner_logprobs(decoder: Any, params: Any, batch: Batch, temperature: float) -> jax.Array:
     """Log-probabilities of the targets under the policy, by one full forward pass.
 
-    With the reference's parameters this gives the batch's `ref_logprobs`.
-
     Returns:
         float32 [B, L]; outside the mask they mean nothing.
     """
@@ -98,6 +96,18 @@ def learner_logprobs(decoder: Any, params: Any, batch: Batch, temperature: float
 
     inputs = batch["tokens"], batch["positions"], batch["segments"]
     return score_positions(decoder, params, *inputs, logprobs, batch["targets"])
+
+
+def rollout_logprobs(decoder: Any, params: Any, batch: Batch, config: PolicyConfig) -> jax.Array:
+    """`learner_logprobs` of a whole rollout, by micro-batches, so that it takes no more memory.
+
+    With the reference's parameters this gives the batch's `ref_logprobs`.
+    """
+
+    def of(rows):
+        return learner_logprobs(decoder, params, rows, config.temperature)
+
+    return _join(jax.lax.map(lambda m: jax.lax.map(of, m), _split(batch, config)))
 
 
 def policy_sums(
@@ -166,6 +176,11 @@ def _split(batch: Batch, config: PolicyConfig) -> Batch:
     return jax.tree.map(split, batch)
 
 
+def _join(x_MARL: jax.Array) -> jax.Array:
+    """[M, A, R, L] -> [B, L]: the rows as they were before `_split`."""
+    return jnp.moveaxis(x_MARL, (0, 1), (2, 1)).reshape(-1, x_MARL.shape[-1])
+
+
 def make_rl_step(
     decoder: Any, tx: optax.GradientTransformation, config: PolicyConfig
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
@@ -206,13 +221,10 @@ def make_rl_step(
     def step(state, batch):
         if config.kl_coefficient > 0 and "ref_logprobs" not in batch:
             raise ValueError("policy kl_coefficient is above 0, but the batch has no ref_logprobs")
-        minibatches = _split(batch, config)
         if config.updates > 1 and "old_logprobs" not in batch:
-
-            def old(rows):
-                return learner_logprobs(decoder, state.params, rows, config.temperature)
-
-            minibatches["old_logprobs"] = jax.lax.map(lambda m: jax.lax.map(old, m), minibatches)
+            old_BL = rollout_logprobs(decoder, state.params, batch, config)
+            batch = {**batch, "old_logprobs": old_BL}
+        minibatches = _split(batch, config)
 
         def epoch(state, _):
             return jax.lax.scan(update, state, minibatches)

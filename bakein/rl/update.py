@@ -15,7 +15,7 @@ from bakein.data.worlds.world import strategies_of
 from bakein.rl.batch import learner_batch
 from bakein.rl.experience import Experience, Recipe, differing, gather, select
 from bakein.rl.rollout import Rollout
-from bakein.rl.step import Metrics, PolicyConfig, learner_logprobs, make_rl_step
+from bakein.rl.step import Metrics, PolicyConfig, make_rl_step, rollout_logprobs
 from bakein.rl.stream import PromptStream
 from bakein.train.state import Params, TrainState
 from bakein.train.step import guarded
@@ -41,7 +41,7 @@ def make_update(decoder: Any, tx: Any, config: PolicyConfig) -> Update:
     ) -> tuple[TrainState, Metrics]:
         batch = learner_batch(tokens_BP, segments_BP, rollout, advantages_B)
         if config.kl_coefficient > 0:
-            batch["ref_logprobs"] = learner_logprobs(decoder, reference, batch, config.temperature)
+            batch["ref_logprobs"] = rollout_logprobs(decoder, reference, batch, config)
         state, metrics = step(state, batch)
         return state, {**metrics, "param_norm": optax.tree.norm(state.params)}
 
