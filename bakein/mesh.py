@@ -126,21 +126,23 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
-def activation_shardings(mesh: Mesh) -> dict[str, NamedSharding]:
-    """Returns what the decoder is told about its activations, by the names of its attributes.
+def decoder_shardings(mesh: Mesh) -> dict[str, NamedSharding]:
+    """Returns what the decoder is told of the mesh, by the names of its attributes.
 
     `rows` of arrays [B, ...], as `batch_sharding`; `heads` of [B, L, N, H]; `stream` of [B, L, D]
     between the branches where L is split too. That is over the axis that splits the heads, as in
     Megatron's sequence parallelism [2205.05198]: inside a branch each device of it has all of L
     for its heads, outside it has all channels for its part of L, and going from one to the other
     costs no more than adding up the branches does. An axis of its own would have attention pass
-    keys and values around (a ring), for rows longer than one device's heads have room for.
+    keys and values around (a ring), for rows longer than one device's heads have room for. And
+    `head`, of the unembedding [D, V].
     """
     heads = PartitionSpec(BATCH_AXES, None, RULES["heads"], RULES["head_dim"])
     return {
         "rows": batch_sharding(mesh),
         "heads": NamedSharding(mesh, heads),
         "stream": NamedSharding(mesh, PartitionSpec(BATCH_AXES, RULES["heads"])),
+        "head": NamedSharding(mesh, PartitionSpec(RULES["embed"], RULES["vocab"])),
     }
 
 

@@ -85,7 +85,7 @@ def plan_step(
     stage = dataclasses.replace(
         study.arms["none"]["pretrain"], batch=batch, length=case.length, shards=1, accumulation=1
     )
-    decoder = Decoder(config, **mesh_lib.activation_shardings(mesh))
+    decoder = Decoder(config, **mesh_lib.decoder_shardings(mesh))
     return plan_program(train_program(case.preset, stage, decoder, mesh), topology, mesh)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from model_oracle import apply, families, formula_params, packed_rows
 
-from bakein.mesh import activation_shardings, logical_sharding, make_mesh, replicated
+from bakein.mesh import decoder_shardings, logical_sharding, make_mesh, replicated
 from bakein.model import Decoder, abstract_params, check_platform
 
 # GQA in all; "gemma2" has soft-caps, and a local layer before a global one.
@@ -68,7 +68,7 @@ def test_splash_equals_the_reference(kind):
 
 def test_splash_on_a_mesh_equals_the_reference_alone():
     config = config_of("llama3", layers=1)
-    shardings = activation_shardings(make_mesh(data=2, fsdp=2, tensor=2))
+    shardings = decoder_shardings(make_mesh(data=2, fsdp=2, tensor=2))
     splash = dataclasses.replace(config, attention="splash")
     found, _ = value_and_gradients(splash, shardings, rows=4)
     assert_close(found, value_and_gradients(config, rows=4)[0])
@@ -107,7 +107,7 @@ def test_rows_that_are_split_along_their_length_give_the_same():
     """Between the branches each of two devices holds half of a row: [1, 6, 16] of [1, 12, 16]."""
     config = config_of("llama3", layers=1)
     split = dataclasses.replace(config, shard_length=True)
-    shardings = activation_shardings(make_mesh(data=2, fsdp=2, tensor=2))
+    shardings = decoder_shardings(make_mesh(data=2, fsdp=2, tensor=2))
     found, text = value_and_gradients(split, shardings, rows=4)
     assert_close(found, value_and_gradients(config, rows=4)[0])
     parts = re.findall(r"= f32\[1,6,16\]\S* (?:add|dynamic-slice|fusion|reduce-scatter)\(", text)
@@ -148,7 +148,7 @@ def test_a_kernel_where_it_is_not_is_one_clear_line():
     ):
         with pytest.raises(ValueError, match=f"{line}$"):
             check_platform(config, platform)
-    shardings = activation_shardings(make_mesh(data=8, fsdp=1, tensor=1))
+    shardings = decoder_shardings(make_mesh(data=8, fsdp=1, tensor=1))
     decoder = Decoder(splash, rows=shardings["rows"])
     rows = [jax.ShapeDtypeStruct((8, 12), jnp.int32)] * 3
     with pytest.raises(ValueError, match="needs all of mesh"):

@@ -13,7 +13,7 @@ import pytest
 from model_oracle import families, formula_params, packed_rows
 
 from bakein.evals.likelihood import completion_logprobs
-from bakein.mesh import batch_sharding, logical_sharding, make_mesh, replicated
+from bakein.mesh import decoder_shardings, logical_sharding, make_mesh, replicated
 from bakein.model import Decoder, abstract_params, score_positions
 from bakein.rl.step import learner_logprobs
 from bakein.train.losses import next_token_loss, token_scores
@@ -119,14 +119,19 @@ def collectives(text):
     return found
 
 
-def test_on_a_mesh_every_device_scores_its_own_rows():
-    """The same numbers on 8 devices, and inside the chunks only what splitting V itself costs."""
+@pytest.mark.parametrize("family", [SOFTCAPPED, UNTIED])
+def test_on_a_mesh_every_device_scores_its_own_rows(family):
+    """The same numbers on 8 devices, and inside the chunks only what splitting V itself costs.
+
+    Outside of them the head is gathered, and of its gradient each gets the part that it keeps.
+    """
     mesh = make_mesh(data=2, fsdp=2, tensor=2)
-    rows = batch_sharding(mesh)
+    shardings = decoder_shardings(mesh)
+    rows = shardings["rows"]
     # 24 rows, 6 on a device; 38 words, 19 on a device: no other size is like these.
     sizes = {"vocab_size": 38, "kv_heads": 2, "heads": 2}
-    alone = decoder_of(UNTIED, 5, **sizes)
-    spread = dataclasses.replace(alone, rows=rows)
+    alone = decoder_of(family, 5, **sizes)
+    spread = dataclasses.replace(alone, **shardings)
     params, batch = formula_params(alone.config), batch_of(38, 11, rows=24)
     expected = jax.jit(jax.value_and_grad(lambda p: supervised(alone, p, batch)))(params)
 
@@ -140,8 +145,15 @@ def test_on_a_mesh_every_device_scores_its_own_rows():
     found = compiled(jax.device_put(params, placed), jax.device_put(batch, rows))
     assert_close(found, expected)
 
-    looped = [(name, shapes) for inside, name, shapes in collectives(compiled.as_text()) if inside]
+    made = collectives(compiled.as_text())
+    looped = [(name, shapes) for inside, name, shapes in made if inside]
     assert looped
     for name, shapes in looped:
         assert name == "all-reduce"
         assert all(shape[:2] == (6, 4) for shape in shapes), shapes
+    outside = {(name, shape) for inside, name, shapes in made if not inside for shape in shapes}
+    # V by D, or D by V, as it is kept in the parameters.
+    turned = slice(None) if alone.config.tied_embeddings else slice(None, None, -1)
+    assert {("all-gather", (19, 16)[turned]), ("reduce-scatter", (19, 8)[turned])} <= outside
+    assert ("all-reduce", (19, 16)[turned]) not in outside
+    assert not {(38, 16), (16, 38)} & {shape for _, shape in outside}

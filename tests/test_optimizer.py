@@ -11,7 +11,7 @@ import pytest
 from model_oracle import families, formula_params, packed_rows, stack_layers
 from test_train import ADAMW
 
-from bakein.mesh import activation_shardings, batch_sharding, make_mesh, replicated
+from bakein.mesh import batch_sharding, decoder_shardings, make_mesh, replicated
 from bakein.model import Decoder
 from bakein.train.optimizer import make_optimizer, make_schedule, muon_or_adamw
 from bakein.train.state import new_state, state_shardings
@@ -127,7 +127,7 @@ def test_muon_on_a_mesh_is_muon_alone():
 
     start = new_state(formula_params(config), tx)
     expected, _ = jax.jit(step_of(Decoder(config)))(start, batch)
-    decoder = Decoder(config, **activation_shardings(mesh))
+    decoder = Decoder(config, **decoder_shardings(mesh))
     shardings, rows = state_shardings(decoder, tx, mesh), batch_sharding(mesh)
     assert jax.tree.structure(shardings) == jax.tree.structure(start)
     step = jax.jit(

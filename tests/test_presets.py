@@ -32,7 +32,7 @@ def test_the_smallest_has_150_million_parameters():
 def test_the_train_step_lowers_for_an_absent_machine(preset):
     topology = make_topology(parse("v6e:4x4"))
     mesh = mesh_lib.make_mesh(data=1, fsdp=8, tensor=2, devices=topology.devices)
-    decoder = Decoder(preset(), **mesh_lib.activation_shardings(mesh))
+    decoder = Decoder(preset(), **mesh_lib.decoder_shardings(mesh))
     study = resolve(load_experiment(f"{ROOT / 'experiments' / 'front_loading.py'}:paper", []))
     stage = dataclasses.replace(study.arms["none"]["pretrain"], batch=16, length=256, shards=1)
     text = train_program("step", stage, decoder, mesh).trace().lower().as_text()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny_study
 
-from bakein.mesh import activation_shardings, make_mesh
+from bakein.mesh import decoder_shardings, make_mesh
 from bakein.model import Decoder
 from bakein.rl.rollout import Rollout
 from bakein.study.config import resolve
@@ -72,7 +72,7 @@ def test_programs_take_over_the_memory_of_the_state():
     """Every array of the state that goes in is one that comes out; lowered, not compiled."""
     study = resolve(tiny_study.get_config())
     mesh = make_mesh(1, 1, 1, devices=jax.devices()[:1])
-    decoder = Decoder(study.model_config(30), **activation_shardings(mesh))
+    decoder = Decoder(study.model_config(30), **decoder_shardings(mesh))
     pretrain, rl = (study.arms["baked_in"][stage] for stage in ("pretrain", "rl"))
     params = params_on(decoder, mesh)
 

@@ -64,13 +64,15 @@ class Decoder(nn.Module):
         that FSDP has split: the same numbers, at a multiple of the memory and traffic.
       heads: ... of arrays [B, L, N, H]; needed beside `rows` for an attention kernel.
       stream: ... of arrays [B, L, D] with L split; needed beside `rows` for `shard_length`.
-        `bakein.mesh.activation_shardings` makes the three.
+      head: ... of the unembedding [D, V]; needed beside `rows` for `logits_chunk`.
+        `bakein.mesh.decoder_shardings` makes the four.
     """
 
     config: ModelConfig
     rows: NamedSharding | None = None
     heads: NamedSharding | None = None
     stream: NamedSharding | None = None
+    head: NamedSharding | None = None
 
     def setup(self):
         """Makes the token embedding, and the unembedding where it is not the same."""
@@ -132,8 +134,9 @@ class Decoder(nn.Module):
         whole = cache is not None or self.is_initializing()
         by_kernel = c.attention != "reference" and not whole
         split = c.shard_length and rows is not None and not whole
-        if rows is not None and ((by_kernel and heads is None) or (split and stream is None)):
-            raise ValueError("Decoder: on a mesh it needs all of mesh.activation_shardings")
+        needed = (by_kernel, heads), (split, stream), (c.logits_chunk, self.head)
+        if rows is not None and any(used and sharding is None for used, sharding in needed):
+            raise ValueError("Decoder: on a mesh it needs all of mesh.decoder_shardings")
         rows = None if self.is_initializing() else rows
         stream = stream if split else None
 

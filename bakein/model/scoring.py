@@ -3,6 +3,7 @@
 Shapes: B batch, L length, C positions of a chunk, N chunks, D d_model, V vocabulary.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -59,20 +60,46 @@ def score_positions(
     if decoder.rows is None:
         return _by_chunks(score, chunk, head, x_BLD, *arrays_BL)
     # Left to the compiler, every chunk would add up the head's gradient over all devices. Here each
-    # adds up its own, and the sum over devices is made once.
+    # adds up its own, and the sum over devices is made once, of the part of D that each keeps.
     spec = decoder.rows.spec
-    axes = tuple(spec[0])
+    of_d, whole = _gathering(decoder, tuple(spec[0]))
 
     def on_own_rows(head, *arrays_BL):
-        return _by_chunks(score, chunk, jax.lax.pcast(head, axes, to="varying"), *arrays_BL)
+        return _by_chunks(score, chunk, jax.tree.map(whole, head), *arrays_BL)
 
     return jax.shard_map(
         on_own_rows,
         mesh=decoder.rows.mesh,
-        in_specs=(PartitionSpec(), *[spec] * (1 + len(arrays_BL))),
+        in_specs=(of_d, *[spec] * (1 + len(arrays_BL))),
         out_specs=spec,
-        axis_names={*axes},
+        axis_names={*spec[0]},
     )(head, x_BLD, *arrays_BL)
+
+
+def _gathering(
+    decoder: Decoder, axes: tuple[str, ...]
+) -> tuple[PartitionSpec, Callable[[jax.Array], jax.Array]]:
+    """How the head is split over those mesh axes, and what gathers it inside a `shard_map` of them.
+
+    It is sent in the dtype that is computed with, and comes as float32, in which the gradients of
+    chunks are added up.
+    """
+    over_d, over_v = decoder.head.spec
+    place = 1 if decoder.config.tied_embeddings else 0  # of D
+    of_d = PartitionSpec(*[None] * place, over_d)
+    of_v = PartitionSpec(*[None] * (1 - place), over_v)
+    others = tuple(axis for axis in axes if axis != over_d)
+
+    # Each its own part of V, which the compiler would gather as well.
+    @functools.partial(jax.shard_map, in_specs=of_v, out_specs=of_v, axis_names={over_v})
+    def gather(part):
+        return jax.lax.all_gather(part, over_d, axis=place, tiled=True)
+
+    def whole(part):
+        part = jax.lax.pcast(part.astype(decoder.config.compute_dtype), others, to="varying")
+        return gather(part).astype(jnp.float32)
+
+    return of_d, whole
 
 
 def _by_chunks(score, chunk, head, *arrays_BL):

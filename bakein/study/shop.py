@@ -122,7 +122,7 @@ class Shop:
 def make_decoder(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> Decoder:
     """The model of a study, on a mesh."""
     config = study.model_config(materials.tokenizer.vocab_size)
-    return Decoder(config, **mesh_lib.activation_shardings(mesh))
+    return Decoder(config, **mesh_lib.decoder_shardings(mesh))
 
 
 def work_of(node: Node, shop: Shop) -> float:
