@@ -11,6 +11,7 @@ import logging
 import os
 import pathlib
 import re
+import secrets
 import shutil
 
 import fsspec
@@ -101,7 +102,8 @@ def write_text(path: Path, text: str) -> None:
     if in_bucket(path):
         path.write_bytes(text.encode())
         return
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    # In containers that share a folder, processes may all have the same number.
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with draft.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)

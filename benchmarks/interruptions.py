@@ -281,6 +281,7 @@ def interrupted(
         tell: told of each interruption.
     """
     found: list[Interruption] = []
+    restarts = 0
     while len(found) < len(plan):
         layout, kill = plan[len(found)]
         at = int(rng.uniform(*when) * touches / len(plan))
@@ -290,6 +291,8 @@ def interrupted(
             assert codes in ({0}, {75}), codes  # 75: see `Lives.run`
             if codes == {0}:
                 return found  # it came to its end first
+            restarts += 1
+            assert restarts < RESTARTS, "lives end by themselves"
             continue
         time.sleep(rng.uniform(0.0, 0.2))
         sent = time.monotonic()

@@ -907,3 +907,9 @@ def test_damaged_records_of_a_stage_that_resumes(workdir, fails):
     shutil.rmtree(nodes(workdir)["standard", "pretrain", 0])  # whose checkpoints were not copied
     line = fails("run", FILE, "--workdir", workdir)
     assert re.search(r"records\.jsonl is damaged \('step'\); delete its folder", line)
+
+
+def test_an_experiment_that_exits(fails, tmp_path):
+    path = tmp_path / "exits.py"
+    path.write_text('import sys\n\nsys.exit("no data here")\n')
+    assert fails("run", path) == f"bakein: experiment {path}:3: SystemExit: no data here"

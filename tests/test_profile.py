@@ -141,11 +141,11 @@ def test_a_traced_run_ends_as_any_other(finished_run, tmp_path, one_device):
     assert main(["run", FILE, "--workdir", str(workdir), "--profile=1:3"]) == 0
     assert differences(outcome(workdir), outcome(finished_run)) == []
     folder = workdir / "tensorboard" / "profile"
-    assert {path.name for path in folder.iterdir()} == {"standard-sft-0", "standard-rl-0"}
-    ((sft, parts),) = steps(folder / "standard-sft-0")
+    assert {path.name for path in folder.iterdir()} == {"standard.sft.0", "standard.rl.0"}
+    ((sft, parts),) = steps(folder / "standard.sft.0")
     assert sft == [2, 3]
     assert {"data", "compute"} <= parts
-    ((rl, parts),) = steps(folder / "standard-rl-0")
+    ((rl, parts),) = steps(folder / "standard.rl.0")
     assert rl == [2, 3]
     assert {"data", "sampling", "grading", "compute"} <= parts
     assert stage_info(nodes(workdir)["standard", "rl", 0])["time"]["profile"] > 0

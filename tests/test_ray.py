@@ -18,7 +18,7 @@ from bakein.paths import copy_tree, path_of
 from bakein.processes import Preempted
 from bakein.study.errors import ConfigError, WorkerDied
 from bakein.study.executors.options import parse_needs
-from bakein.study.executors.ray import RayExecutor, _Worker, connect
+from bakein.study.executors.ray import Cluster, RayExecutor, _Worker, connect
 from bakein.study.walk import walk
 from bakein.train.loop import NonFinite
 
@@ -180,6 +180,10 @@ class Fakes:
     def give(self, worker):
         self.log.append("give")
 
+    def lose(self, worker):
+        self.log.append("lose")
+        ray.kill(worker)
+
     def drop(self, worker):
         self.log.append("drop")
         ray.kill(worker)
@@ -220,10 +224,41 @@ def test_a_node_is_begun_again_as_often_as_its_worker_may_die(run):
     died = [line for line in log if line.startswith("a worker died; arm dies 2 0 goes on with")]
     assert len(died) == 2
     assert sorted(line for line in log if line not in died) == sorted(
-        ["take", "drop"] * 2
+        ["take", "lose"] * 2
         + ["take", "give"] * 2
         + ["good on cpu", "dies 2 on cpu", "good finished", "dies 2 finished"]
     )
+
+
+def test_idle_workers_of_a_machine_that_is_gone_are_one_death(run, cluster, monkeypatch):
+    """Not one for each of them, which would use up what a stage may lose."""
+
+    class Able:
+        def __init__(self, *words):
+            pass
+
+        def device(self):
+            return "cpu"
+
+        def run(self, id, device):
+            return True, []
+
+    monkeypatch.setattr("bakein.study.executors.ray._Worker", Able)
+    monkeypatch.setattr("bakein.study.executors.ray.work_of", lambda node, shop: 1.0)
+    workers = Cluster("x.py", (), "w", ".", {"CPU": 0.1}, 0)
+    idle = [workers.take() for _ in range(4)]
+    ray.get([worker.device.remote() for worker in idle])
+    for worker in idle:
+        workers.give(worker)
+        ray.kill(worker)
+    shop = Fakes(None)
+    walk([node("next")], RayExecutor(workers, "cpu", 1, shop, shop), shop.warn, patience=0.01)
+    assert [line.partition(":")[0] for line in shop.log] == [
+        "a worker died; arm next 0 goes on with another",
+        "next finished",
+    ]
+    for worker in list(workers._workers):
+        workers.drop(worker)
 
 
 def test_a_worker_that_dies_too_often_is_one_line(run):

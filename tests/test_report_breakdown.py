@@ -84,17 +84,17 @@ def test_the_page_shows_it_and_how_to_open_traces(workdir):
     study = read_study(workdir)
     results = assemble(study)
     assert "Profiles" not in render(results, study, ())
-    trace(workdir, "standard-rl-0", "2026_11_27_10_00_00")
+    trace(workdir, "standard.rl.0", "2026_11_27_10_00_00")
     trace(workdir, "standard-sft-0", "2026_11_27_09_00_00", file="unfinished")
     source = render(results, study, ())
     text = " ".join(" ".join(Page(source).text).split())
     assert "Where the time went" in text
     assert "Compute 76 % 76 % 24 % 24 %" in text.replace("\N{NO-BREAK SPACE}", " ")
     (link,) = re.findall(r'href="(\.\./.*?)"', source)
-    assert link == "../tensorboard/profile/standard-rl-0/plugins/profile/2026_11_27_10_00_00/"
+    assert link == "../tensorboard/profile/standard.rl.0/plugins/profile/2026_11_27_10_00_00/"
     assert os.path.isdir(os.path.normpath(workdir / "report" / link))
     assert "tensorboard --logdir tensorboard" in text
-    assert "standard-rl-0, 2026_11_27_10_00_00" in text
+    assert "standard.rl.0, 2026_11_27_10_00_00" in text
 
 
 def test_hostile_names_come_out_as_text(workdir):

@@ -178,6 +178,7 @@ def test_no_cluster_is_one_line(lives, tmp_path):
         ("--coordinator a:1 --processes 2", "--coordinator, --processes and --process go together"),
         ("--distributed --process 1", "--distributed finds the others itself: not with --coord"),
         ("--coordinator here --processes 2 --process 0", "is 'here'; it must be HOST:PORT"),
+        ("--coordinator here:99999 --processes 2 --process 0", "it must be HOST:PORT"),
         ("--coordinator a:1 --processes 0 --process 0", "--processes is 0; it must be at least 1"),
         ("--coordinator a:1 --processes 2 --process 2", "it must be between 0 and 1"),
         ("--coordinator a:1 --processes two --process 0", "invalid int value: 'two'"),

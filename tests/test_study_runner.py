@@ -1,14 +1,27 @@
 """`bakein run` on a tiny study: what it leaves, what it skips, what a change runs again."""
 
+import dataclasses
 import itertools
 import json
 import shutil
 
 import pytest
 import tiny_study
-from tiny_study import ARMS, FILE, SEEDS, STAGES, nodes, read_lines, stage_info
+from tiny_study import (
+    ARMS,
+    FILE,
+    SEEDS,
+    STAGES,
+    differences,
+    nodes,
+    outcome,
+    read_lines,
+    stage_info,
+)
 
 from bakein.cli import main
+from bakein.study.dag import Node
+from bakein.study.shop import board_of
 
 
 @pytest.fixture
@@ -120,7 +133,7 @@ def test_tensorboard_events_hold_the_records(finished_run):
     from tensorboardX.proto.event_pb2 import Event
 
     folder = nodes(finished_run)["baked_in", "sft", 1]
-    (file,) = (finished_run / "tensorboard" / "baked_in-sft-1").glob("*tfevents*")
+    (file,) = (finished_run / "tensorboard" / "baked_in.sft.1").glob("*tfevents*")
     raw, events, at = file.read_bytes(), [], 0
     while at < len(raw):  # TFRecord: length, its checksum, data, its checksum
         length = int.from_bytes(raw[at : at + 8], "little")
@@ -205,3 +218,24 @@ def test_another_study_with_the_same_stages_takes_them_over(run, finished_run, t
             del node["seconds"]
     assert found == same | {"study": "other"}
     assert not list((tmp_path / "new" / "stages").glob(".*"))
+
+
+def test_a_stage_that_is_only_begun_here_is_taken_over(run, finished_run, capsys):
+    """As the dry run says."""
+    begun = nodes(run.workdir)["standard", "pretrain", 0]
+    info = json.loads((begun / "stage.json").read_text()) | {"status": "running"}
+    (begun / "stage.json").write_text(json.dumps(info))
+    shutil.rmtree(begun / "checkpoints")
+    for dry in (["--dry-run"], []):
+        command = ["run", FILE, "--workdir", str(run.workdir), "--reuse", str(finished_run), *dry]
+        assert main(command) == 0
+        assert capsys.readouterr().out.startswith(f"1 stages taken over from {finished_run}\n")
+    assert differences(outcome(run.workdir), outcome(finished_run)) == []
+
+
+def test_no_two_stages_share_a_board():
+    """Names may hold what others would put between them."""
+    node = Node("x", "supervised", "b-sft", 0, "a", "", None, "", "")
+    other = dataclasses.replace(node, stage="sft", arm="a-b")
+    assert board_of(node) == "a.b-sft.0"
+    assert board_of(other) == "a-b.sft.0"

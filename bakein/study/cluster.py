@@ -43,7 +43,7 @@ def join_cluster(
 
 def _check(coordinator: str, processes: int, process: int) -> None:
     host, _, port = coordinator.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"--coordinator is {coordinator!r}; it must be HOST:PORT")
     if processes < 1:
         raise ConfigError(f"--processes is {processes}; it must be at least 1")

@@ -46,7 +46,7 @@ def load_experiment(experiment: str, overrides: Sequence[str]) -> ConfigDict:
         config = module.get_config(argument or None)
     except (ConfigError, DataError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [f":{f.lineno}" for f in frames if Path(f.filename).resolve() == path.resolve()]
         place = lines[-1] if lines else ""

@@ -71,7 +71,7 @@ class Shop:
 
     def folder(self, id: str) -> StageDir:
         """The folder of a node."""
-        return self.workdir.stage(id, self.dag.nodes[id].name.replace(" ", "-"))
+        return self.workdir.stage(id, board_of(self.dag.nodes[id]))
 
     def checkpoints(self, id: str) -> Checkpoints:
         """The checkpoints of a node."""
@@ -90,7 +90,7 @@ class Shop:
         self, node: Node, stage: Stage, part: Part
     ) -> contextlib.AbstractContextManager[Stage]:
         """The stage of a node, with the trace that was asked for, if any."""
-        folder = self.workdir.profile(node.name.replace(" ", "-"))
+        folder = self.workdir.profile(board_of(node))
         return traced(stage, self.traces.get(node.id, range(0)), folder, part)
 
     def key(self, node: Node, purpose: str) -> jax.Array:
@@ -117,6 +117,11 @@ class Shop:
             return None
         steps = info["steps"]
         return self.checkpoints(id).load_params(steps, params_on(self.decoder, self.mesh))
+
+
+def board_of(node: Node) -> str:
+    """What TensorBoard calls a node: with a letter between its parts that none of them can have."""
+    return node.name.replace(" ", ".")
 
 
 def make_decoder(study: Study, materials: Materials, mesh: jax.sharding.Mesh) -> Decoder:

@@ -194,8 +194,9 @@ class Workdir:
         for id in self.finished_in(other, ids):
             with self._claims.claim(id, wait=False) as claimed:
                 theirs, ours = other.path / "stages" / id, self.path / "stages" / id
-                if not claimed or self.stage(id, id).info():
+                if not claimed or self.stage(id, id).finished:
                     continue
+                (ours / "stage.json").unlink(missing_ok=True)  # first: then nothing was begun here
                 remove_tree(ours)
                 copy_tree(theirs, ours, last="stage.json")  # without which nothing was begun
 

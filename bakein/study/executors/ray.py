@@ -249,6 +249,12 @@ class Cluster:
         """Takes back a worker that has nothing to do."""
         self._idle.append(worker)
 
+    def lose(self, worker: Worker) -> None:
+        """Ends what is left of a worker that died, and idle ones: their machine may be gone too."""
+        for lost in (worker, *self._idle):
+            self.drop(lost)
+        self._idle.clear()
+
     def drop(self, worker: Worker) -> None:
         """Ends a worker, if it has not ended by itself."""
         self._workers.discard(worker)
@@ -324,7 +330,7 @@ class RayExecutor:
         try:
             finished, warnings = _answer(ref)
         except _DEATHS as error:
-            self._cluster.drop(worker)
+            self._cluster.lose(worker)
             self._deaths[node.id] += 1
             reason = _reason(error)
             if self._deaths[node.id] > self._retries:
