@@ -68,7 +68,7 @@ def test_a_search_proposes_what_it_compiled(capsys, monkeypatch):
     ("arguments", "message"),
     [
         (("--topology", "v5x:4x4"), "--topology: no 'v5x'; did you mean"),
-        (("--topology", "v5e:3x3"), "--topology v5e:3x3: "),
+        (("--topology", "v5e:3x3"), "--topology v5e:3x3: hosts have 2x2 chips; "),
         (("--topology", "v5e:2x2", "--config.mesh.data=3"), "config.mesh on v5e:2x2: mesh"),
         (("--topology", "2xv5e:2x2", "--config.mesh.data=1", "--config.mesh.fsdp=8"), "config.m"),
         (("--topology", "v5e:4x4"), "config.stages.pretrain: batch / accumulation is 8; it must"),

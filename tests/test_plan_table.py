@@ -1,5 +1,6 @@
 """The plan as text and as JSON, and the compiler's complaints, of programs that are made up."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,9 +8,11 @@ import pytest
 from bakein.plan.memory import Memory, TooMuch, too_much
 from bakein.plan.programs import Phase, Program
 from bakein.plan.roofline import Costs
+from bakein.plan.search import Choice, Found
 from bakein.plan.study import Planned, StudyPlan
-from bakein.plan.table import record, show
+from bakein.plan.table import record, show, show_search
 from bakein.plan.topology import make_topology, parse
+from bakein.study.schema import MeshConfig
 
 GIB = 2**30
 
@@ -121,3 +124,14 @@ def test_the_compilers_complaint_is_read(message, peak):
 def test_other_complaints_are_not_about_memory():
     assert too_much(RuntimeError("INTERNAL: a bug"), 0) is None
     assert too_much(RuntimeError("RESOURCE_EXHAUSTED: of patience"), 0) is None
+
+
+def test_a_search_shows_milliseconds_of_small_studies():
+    topology = make_topology(parse("v5e:4x4"))
+    step = planned("pretrain", GIB, 0.0)
+    parts = {"compute": 3.2e-4, "memory": 0.0, "interconnect": 0.0, "network": 0.0}
+    step = dataclasses.replace(step, costs=(Costs(1e9, 1e9, {}, parts),))
+    choice = Choice(MeshConfig(data=1, fsdp=16, tensor=1), 1, "full")
+    found = Found("pretrain", topology, topology.chip.memory, 1, ((choice, step),))
+    heads, values = show_search(found).splitlines()[2:4]
+    assert values.split()[heads.split().index("ms")] == "0.32"

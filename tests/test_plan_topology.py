@@ -34,7 +34,8 @@ def test_topologies_are_read_and_written(text, name):
     ("text", "message"),
     [
         ("v5x:4x4", "--topology: no 'v5x'; did you mean 'v5p'? known: cpu, local, tpu7x, v4, v5e"),
-        ("trillium:4x4", "--topology: no 'trillium'; "),
+        ("trillium:4x4", "--topology: no 'trillium'; did you mean 'v6e'? "),
+        ("v7:2x2", "--topology: no 'v7'; did you mean 'tpu7x'? known: cpu, local, tpu7x, "),
         ("v5litepod-16", "--topology is 'v5litepod-16'; it must be like v5p:8x8x4, "),
         ("v6e", "--topology is 'v6e'; it must be like "),
         ("", "--topology is ''; it must be like "),
@@ -42,6 +43,9 @@ def test_topologies_are_read_and_written(text, name):
         ("v6e:4x4x4", "--topology v6e:4x4x4: a slice of v6e has 2 dimensions, like v6e:4x4"),
         ("v5p:8x8", "--topology v5p:8x8: a slice of v5p has 3 dimensions, like v5p:4x4x4"),
         ("v5e:32x16", "--topology v5e:32x16: a slice of v5e has at most 256 chips"),
+        ("v5e:3x3", "--topology v5e:3x3: hosts have 2x2 chips; of a slice of 4 chips or more the "),
+        ("v5e:256x1", "--topology v5e:256x1: hosts have 2x2 chips; "),
+        ("v5p:5x3x1", "--topology v5p:5x3x1: hosts have 2x2 chips; "),
         ("v5e:0x4", "--topology v5e:0x4: every number must be at least 1"),
         ("0xv5e:4x4", "--topology 0xv5e:4x4: every number must be at least 1"),
         ("cpu:2x2", "--topology cpu:2x2: a number of devices, like cpu:8"),
@@ -56,8 +60,8 @@ def test_what_is_wrong_is_said_in_one_line(text, message):
 
 
 def test_a_slice_that_the_compiler_does_not_know_is_said_in_its_words():
-    with pytest.raises(ConfigError, match=r"--topology v5e:3x3: .*not divisible"):
-        make_topology(parse("v5e:3x3"))
+    with pytest.raises(ConfigError, match=r"--topology v5p:2x2x1536: .*Invalid hosts"):
+        make_topology(parse("v5p:2x2x1536"))
 
 
 def test_more_processors_than_there_are_names_the_flag():
@@ -78,6 +82,7 @@ def test_a_machine_without_libtpu_is_told_what_to_install(monkeypatch):
         ("v4:2x2x1", 4, 4, "v4"),
         ("v5e:4x4", 16, 16, "v5e"),
         ("v5e:1x1", 1, 1, "v5e"),
+        ("v5e:1x3", 3, 3, "v5e"),
         ("v5p:2x2x1", 4, 4, "v5p"),
         ("2xv5e:2x2", 8, 8, "v5e"),
         ("tpu7x:2x2x1", 8, 4, "tpu7x"),

@@ -198,7 +198,7 @@ def show_search(found: Found) -> str:
         if costs.time is None:
             row += ["?", "?", "?"]
         else:
-            row.append(f"{costs.time * 1e3:,.0f}")
+            row.append(_whole(costs.time * 1e3))
             row += [f"{roofline.mfu(phase.flops, costs.time, topology):.1%}", costs.bound]
         rows.append(row)
     lines = [

@@ -17,6 +17,8 @@ from bakein.plan.chips import CHIPS, Chip
 from bakein.study.errors import ConfigError, unknown
 
 FORMS = "v5p:8x8x4, 2xv5e:16x16 (two slices), cpu:8, or local"
+# What else chips are called.
+_MEANT = {"v5litepod": "v5e", "trillium": "v6e", "v7": "tpu7x", "v7x": "tpu7x", "ironwood": "tpu7x"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,12 +78,12 @@ def parse(text: str) -> Name:
     if not match:
         kind = text.split(":")[0]
         if kind not in (*CHIPS, "cpu") and ":" in text:
-            raise unknown("--topology", kind, (*CHIPS, "cpu", "local"))
+            raise _no_such(kind)
         raise ConfigError(f"--topology is {text!r}; it must be like {FORMS}")
     slices, kind = int(match[1] or 1), match[2].lower()
     shape = tuple(int(size) for size in match[3].split("x"))
     if kind not in (*CHIPS, "cpu"):
-        raise unknown("--topology", kind, (*CHIPS, "cpu", "local"))
+        raise _no_such(kind)
     if slices < 1 or min(shape) < 1:
         raise ConfigError(f"--topology {text}: every number must be at least 1")
     if kind == "cpu":
@@ -96,7 +98,16 @@ def parse(text: str) -> Name:
         )
     if math.prod(shape) > chip.pod:
         raise ConfigError(f"--topology {text}: a slice of {kind} has at most {chip.pod} chips")
+    if math.prod(shape) >= 4 and any(size % 2 for size in shape[:2]):
+        raise ConfigError(
+            f"--topology {text}: hosts have 2x2 chips; of a slice of 4 chips or more the first two "
+            f"sizes must be even, like {kind}:{'x'.join('4' * chip.dimensions)}"
+        )
     return Name(kind, shape, slices)
+
+
+def _no_such(kind: str) -> ConfigError:
+    return unknown("--topology", kind, (*CHIPS, "cpu", "local"), _MEANT.get(kind))
 
 
 def make_topology(name: Name) -> Topology:

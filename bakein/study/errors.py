@@ -33,10 +33,17 @@ def naming(path: str) -> Iterator[None]:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def unknown(what: str, given: str, known: Iterable[str]) -> ConfigError:
-    """A `ConfigError` for a name that does not exist, with the nearest that does."""
+def unknown(what: str, given: str, known: Iterable[str], meant: str | None = None) -> ConfigError:
+    """A `ConfigError` for a name that does not exist, with what is meant or the nearest that does.
+
+    Args:
+        what: the key.
+        given: the name.
+        known: all names that exist.
+        meant: one of them, where more is known than the spelling tells.
+    """
     known = sorted(known)
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    near = [meant] if meant else difflib.get_close_matches(given, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return ConfigError(f"{what}: no {given!r}; {hint}known: {', '.join(known) or 'none'}")
 

@@ -21,7 +21,7 @@ def traced(stage: Stage, updates: range, folder: Path, part: Part) -> Iterator[S
 
     Args:
         stage: what is traced.
-        updates: by the number of updates made before; one range without gaps. None: no trace.
+        updates: by the number of updates made before; one range; an empty one: no trace.
         folder: where the trace goes, into `plugins/profile/TIME`, as TensorBoard's plugin wants it.
         part: tells a stopwatch what tracing itself costs, as `profile`.
 
