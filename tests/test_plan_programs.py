@@ -57,6 +57,22 @@ def test_every_node_of_the_dag_is_counted(study, programs):
     assert update.calls == sum(node.config.steps for node in nodes)
 
 
+def test_dynamic_sampling_is_counted_at_its_most(study, programs):
+    flags = ["--config.stages.rl.refills=9"]
+    refilling = resolve(load_experiment(tiny_study.FILE, flags))
+    mesh = mesh_lib.make_mesh(data=4, fsdp=1, tensor=1, devices=jax.devices()[:4])
+    found = study_programs(refilling, Materials(refilling), mesh)
+    rollouts = next(program for program in found if "rl rollouts" in program.uses)
+    before = next(program for program in programs.values() if "rl rollouts" in program.uses)
+    nodes = study_dag(study, Materials(study)).nodes.values()
+    steps = sum(node.config.steps for node in nodes if node.kind == "rl")
+    assert (before.refills, rollouts.refills) == (0, 9 * steps)
+    assert rollouts.calls == before.calls + 9 * steps
+    # What is learnt from is as much as without them.
+    updates = next(program for program in found if program.name == "rl update")
+    assert (updates.calls, updates.refills) == (programs["rl update"].calls, 0)
+
+
 def test_samplers_of_one_shape_are_one_program_with_two_phases(programs):
     samplers = [p for name, p in programs.items() if name.startswith("sampling")]
     uses = [use for program in samplers for use in program.uses]

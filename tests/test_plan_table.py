@@ -67,6 +67,18 @@ def test_an_own_price_is_said_to_be_one():
     assert "$0.50 a chip-hour: --price." in text
 
 
+def test_refills_of_dynamic_sampling_are_said_to_be_counted():
+    rollouts = planned("sampling 4096 x (8192+16384), forced", GIB, 0.5)
+    refilled = dataclasses.replace(rollouts.program, calls=3000.0, refills=2700.0)
+    made = plan(dataclasses.replace(rollouts, program=refilled))
+    said = "Dynamic sampling at its most: 2,700 calls of sampling 4096 x (8192+16384)... are "
+    assert f"{said}refills." in show(made).splitlines()
+    assert "With them at least " in show(made)
+    assert max(map(len, show(made).splitlines())) <= 100
+    assert record(made)["programs"][0]["refills"] == 2700
+    assert "Dynamic" not in show(plan(rollouts))
+
+
 def test_what_does_not_fit_says_by_how_much():
     close = plan(planned("pretrain", 20 * GIB, 0.5))
     text = show(close)

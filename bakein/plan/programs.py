@@ -5,9 +5,8 @@ here, with the widest prompts: their memory and time differ by next to nothing.
 """
 
 import dataclasses
-import functools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -15,16 +14,15 @@ import jax.numpy as jnp
 
 from bakein import mesh as mesh_lib
 from bakein.data.tokenizers import EOS, PAD
-from bakein.evals.budgets import make_forcing
 from bakein.evals.likelihood import completion_logprobs
 from bakein.model import Decoder, ModelConfig, flops_per_token
+from bakein.plan.needs import Need, Prompts, needs_of
 from bakein.rl.rollout import DECODE, Rollout, SamplerConfig
-from bakein.rl.sampling import fixed_prompts, sample_rows
-from bakein.study.dag import Dag, Node, build_dag
+from bakein.rl.sampling import sample_rows
+from bakein.study.dag import Dag, build_dag
 from bakein.study.materials import Materials, packing
-from bakein.study.probes import AttackProbe, BudgetProbe, ProbeConfig
-from bakein.study.rl import curve_rows, rl_programs
-from bakein.study.schema import EvaluationConfig, RLConfig, Study, SupervisedConfig
+from bakein.study.rl import rl_programs
+from bakein.study.schema import RLConfig, Study, SupervisedConfig
 from bakein.study.shop import make_decoder
 from bakein.study.supervised import train_programs
 from bakein.train.optimizer import make_optimizer
@@ -53,11 +51,12 @@ class Program:
     Attributes:
         name: for people; unique.
         uses: what the study needs it for.
-        calls: how often it is called, over all stages, arms and seeds.
+        calls: how often it is called at most, over all stages, arms and seeds.
         trace: traces it on the mesh: nothing is computed or allocated.
         phases: its parts: one, or "prefill" and "decode".
         turns: of loops whose length is not in the program: the decode loop's, at most.
         resident: bytes per device that lie beside it, such as the optimizer's state in a rollout.
+        refills: how many of the calls are made only where dynamic sampling asks for them.
     """
 
     name: str
@@ -67,6 +66,7 @@ class Program:
     phases: tuple[Phase, ...]
     turns: int
     resident: int
+    refills: float = 0.0
 
     def phase(self, scopes: Iterable[str]) -> str:
         """The phase of an operation, by the scopes around it."""
@@ -98,9 +98,9 @@ def study_programs(study: Study, materials: Materials, mesh: jax.sharding.Mesh) 
         ConfigError, DataError: the study's prompts cannot be made.
     """
     decoder = make_decoder(study, materials, mesh)
-    prompts, needs = _Prompts(study, materials), {}
+    prompts, needs = Prompts(study, materials), {}
     for node in study_dag(study, materials).nodes.values():
-        for need in _needs(node, prompts, mesh):
+        for need in needs_of(node, prompts, mesh):
             needs.setdefault(need.key, []).append(need)
     programs: list[Program] = []
     for group in needs.values():
@@ -111,154 +111,22 @@ def study_programs(study: Study, materials: Materials, mesh: jax.sharding.Mesh) 
     return programs
 
 
-# Problems whose prompts are made, to see how wide they are: levels come in turn, so it is all of
-# them. To make all takes minutes where few problems are held out.
-_FEW = 64
-
-
-class _Prompts:
-    """How wide prompts are, of what many nodes ask: each is made once."""
-
-    def __init__(self, study: Study, materials: Materials):
-        self._materials = materials
-        self.study = study
-        self.curve = functools.cache(self._curve)
-        self.test = functools.cache(self._test)
-        self.variants = functools.cache(self._variants)
-
-    def _width(self, problems: Sequence[Any]) -> int:
-        return fixed_prompts(self._materials.tokenizer, problems)[0].shape[1]
-
-    def _curve(self, world: str) -> int:
-        """Width of the held-out problems of an RL curve."""
-        stages = (stage for arm in self.study.arms.values() for stage in arm.items())
-        name, config = next(
-            (name, stage)
-            for name, stage in stages
-            if isinstance(stage, RLConfig) and stage.world == world
-        )
-        few = dataclasses.replace(config, curve_problems=_FEW)
-        return self._width(self._materials.curve_problems(name, few))
-
-    def _test(self) -> tuple[int, int]:
-        """Width of the problems of the evaluation, and of the facts, 0 if there are none."""
-        config = self.study.evaluation
-        few = {key: min(getattr(config, key), _FEW) for key in ("problems", "facts")}
-        few_config = dataclasses.replace(config, **few)
-        problems = self._materials.test_problems("config.evaluation", few_config)
-        facts = self._materials.facts(few_config)
-        return self._width(problems), self._width(facts) if facts else 0
-
-    def _variants(self, probe: str) -> list[tuple[int, Any, int]]:
-        """Of a probe, for each variant: width, forcing, and tokens of the longest target or 0."""
-        config, tokenizer = self.study.probes[probe], self._materials.tokenizer
-        few = dataclasses.replace(config, problems=min(config.problems, _FEW))
-        width = self._width(self._materials.test_problems(f"config.probes.{probe}", few))
-        found = []
-        for variant in config.variants:
-            forcing, columns = None, 0
-            if isinstance(config, BudgetProbe):
-                forcing = make_forcing(tokenizer, config.thinking, variant)
-            if isinstance(config, AttackProbe):
-                prompts, targets = self._materials.attack(probe, variant, min(config.attempts, 8))
-                width = prompts.tokens_NAP.shape[2]
-                columns = max((len(tokenizer.encode(t)) + 1 for t in targets or ()), default=0)
-            found.append((width, forcing, columns))
-        return found
-
-
-@dataclasses.dataclass(frozen=True)
-class _Need:
-    """What one node wants of a program.
-
-    Attributes:
-        key: equal for nodes that share the program.
-        node: the node.
-        use: what for, in words.
-        calls: how often.
-        width: positions of the prompts of a sampler or a scorer; 0 for others.
-        rows: of one call.
-        other: what the kind of program needs besides.
-    """
-
-    key: Any
-    node: Node
-    use: str
-    calls: float
-    width: int = 0
-    rows: int = 0
-    other: Any = None
-
-
-def _needs(node: Node, prompts: _Prompts, mesh: jax.sharding.Mesh) -> Iterator[_Need]:
-    config = node.config
-    if isinstance(config, SupervisedConfig):
-        steps = packing(node.stage, config).steps(config.tokens)
-        shape = (config.batch, config.length, config.accumulation, config.z_loss)
-        yield _Need(("train", *shape, config.optimizer), node, node.stage, steps)
-    elif isinstance(config, RLConfig):
-        yield from _rl_needs(node, config, prompts, mesh)
-    elif isinstance(config, ProbeConfig):
-        yield from _probe_needs(node, config, prompts)
-    else:
-        yield from _evaluation_needs(node, config, prompts)
-
-
-def _rl_needs(
-    node: Node, config: RLConfig, prompts: _Prompts, mesh: jax.sharding.Mesh
-) -> Iterator[_Need]:
-    rows, new = config.prompts * config.group, config.max_new_tokens
-    key = ("update", rows, config.prompt_length, config.policy, config.optimizer)
-    yield _Need(key, node, node.stage, config.steps, config.prompt_length, rows)
-    truncated = (config.top_k, config.top_p)
-    sampler = ("sample", rows, new, truncated, None)
-    yield _Need(sampler, node, f"{node.stage} rollouts", config.steps, config.prompt_length, rows)
-    if config.curve_every:
-        width = prompts.curve(config.world)
-        points = 1 + -(-config.steps // config.curve_every)
-        rows = curve_rows(config, config.curve_problems, mesh)
-        key = ("sample", rows, new, (0, 1.0), None)
-        yield _Need(key, node, f"{node.stage} curve", points, width, rows)
-
-
-def _evaluation_needs(node: Node, config: EvaluationConfig, prompts: _Prompts) -> Iterator[_Need]:
-    key = ("sample", config.rows, config.max_new_tokens, (0, 1.0), None)
-    width, facts = prompts.test()
-    yield _Need(key, node, "evaluation", _calls(config), width, config.rows)
-    if facts:
-        yield _Need(key, node, "recall", -(-config.facts // config.rows), facts, config.rows)
-
-
-def _probe_needs(node: Node, config: ProbeConfig, prompts: _Prompts) -> Iterator[_Need]:
-    use, rows = f"probe {node.probe}", config.rows
-    for width, forcing, columns in prompts.variants(node.probe):
-        shapes = None if forcing is None else tuple(part.shape for part in forcing)
-        key = ("sample", rows, config.max_new_tokens, (0, 1.0), shapes)
-        yield _Need(key, node, use, _calls(config), width, rows, forcing)
-        if columns:
-            score, calls = ("score", rows, columns), -(-config.problems // rows)
-            yield _Need(score, node, f"{use}: likelihood", calls, width, rows, columns)
-
-
-def _calls(config: EvaluationConfig | ProbeConfig) -> int:
-    """Of the sampler: the samples, and one greedy completion of each problem."""
-    return -(-config.problems * config.samples // config.rows) - (-config.problems // config.rows)
-
-
-def _program(group: list[_Need], decoder: Decoder, mesh: jax.sharding.Mesh) -> Program:
+def _program(group: list[Need], decoder: Decoder, mesh: jax.sharding.Mesh) -> Program:
     first = group[0]
     width, kind = max(need.width for need in group), first.key[0]
     uses = tuple(dict.fromkeys(need.use for need in group))
     calls = float(sum(need.calls for need in group))
+    refills = float(sum(need.refills for need in group))
     make = {"train": _train, "update": _update, "sample": _sample, "score": _score}[kind]
     program = make(first, width, decoder, mesh)
     resident = _resident(group, decoder, mesh) if kind == "sample" else 0
     if kind == "train":
         program = dataclasses.replace(program, name=", ".join(uses))
-    return dataclasses.replace(program, uses=uses, calls=calls, resident=resident)
+    counted = {"calls": calls, "refills": refills, "resident": resident}
+    return dataclasses.replace(program, uses=uses, **counted)
 
 
-def _train(need: _Need, _: int, decoder: Decoder, mesh: jax.sharding.Mesh) -> Program:
+def _train(need: Need, _: int, decoder: Decoder, mesh: jax.sharding.Mesh) -> Program:
     return train_program(need.use, need.node.config, decoder, mesh)
 
 
@@ -283,7 +151,7 @@ def train_program(
     )
 
 
-def _update(need: _Need, width: int, decoder: Decoder, mesh: jax.sharding.Mesh) -> Program:
+def _update(need: Need, width: int, decoder: Decoder, mesh: jax.sharding.Mesh) -> Program:
     config: RLConfig = need.node.config
     programs = rl_programs(decoder, mesh, config)
     tx = make_optimizer(config.optimizer, config.steps * config.policy.updates)
@@ -314,7 +182,7 @@ def _update(need: _Need, width: int, decoder: Decoder, mesh: jax.sharding.Mesh) 
     return Program(name, (), 0.0, trace, phases, turns=1, resident=0)
 
 
-def _sample(need: _Need, width: int, decoder: Decoder, mesh: jax.sharding.Mesh) -> Program:
+def _sample(need: Need, width: int, decoder: Decoder, mesh: jax.sharding.Mesh) -> Program:
     _, rows, new, (top_k, top_p), _ = need.key
     ints, whole = _rows(mesh, jnp.int32), mesh_lib.replicated(mesh)
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -341,7 +209,7 @@ def _sample(need: _Need, width: int, decoder: Decoder, mesh: jax.sharding.Mesh) 
     return Program(name, (), 0.0, trace, phases, turns=new, resident=0)
 
 
-def _score(need: _Need, width: int, decoder: Decoder, mesh: jax.sharding.Mesh) -> Program:
+def _score(need: Need, width: int, decoder: Decoder, mesh: jax.sharding.Mesh) -> Program:
     rows, columns = need.rows, need.other
     ints = _rows(mesh, jnp.int32)
     shapes = (ints(rows, width), ints(rows, width), ints(rows, columns), ints(rows, columns))
@@ -353,7 +221,7 @@ def _score(need: _Need, width: int, decoder: Decoder, mesh: jax.sharding.Mesh) -
     return Program(name, (), 0.0, trace, (Phase("step", tokens, flops),), turns=1, resident=0)
 
 
-def _resident(group: list[_Need], decoder: Decoder, mesh: jax.sharding.Mesh) -> int:
+def _resident(group: list[Need], decoder: Decoder, mesh: jax.sharding.Mesh) -> int:
     """In a rollout, and a point of the curve, the optimizer's state and the reference lie by."""
     stages: dict[Any, RLConfig] = {}
     for need in group:

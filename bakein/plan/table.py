@@ -135,11 +135,18 @@ def _study(plan: StudyPlan) -> list[str]:
         rows.append([*row, uses if len(uses) <= 30 else f"{uses[:27]}..."])
     rows.append(["all", "", _whole(plan.chip_hours), _whole(plan.dollars), ""])
     lines = _align(rows, left=(0, 4))
+    refilled = [planned.program for planned in plan.programs if planned.program.refills]
+    lines += [
+        f"Dynamic sampling at its most: {program.refills:,.0f} calls of {_short(program.name)} "
+        "are refills."
+        for program in refilled
+    ]
     if plan.dollars is not None:
         own = plan.topology.chip is None or plan.price != plan.topology.chip.price
         source = "--price" if own else f"list price on demand, {PRICES_OF}; yours: --price"
         days = plan.chip_hours / plan.topology.chips / 24
-        lines.append(f"At least {days:,.3g} days here. ${plan.price:.2f} a chip-hour: {source}.")
+        least = "With them at least" if refilled else "At least"
+        lines.append(f"{least} {days:,.3g} days here. ${plan.price:.2f} a chip-hour: {source}.")
     return lines
 
 
@@ -291,6 +298,7 @@ def _program_record(planned: Planned, plan: StudyPlan) -> dict[str, Any]:
         "name": program.name,
         "uses": list(program.uses),
         "calls": program.calls,
+        "refills": program.refills,
         "fits": _fits(planned, plan.capacity),
         "memory_bytes": dataclasses.asdict(memory),
         "loops_of_unknown_length": planned.guessed,
