@@ -1,11 +1,11 @@
-"""The plan as text and as JSON, and the compiler's complaints, of programs that are made up."""
+"""The plan as text and as JSON, of programs that are made up."""
 
 import dataclasses
 import json
 
 import pytest
 
-from bakein.plan.memory import Memory, TooMuch, too_much
+from bakein.plan.memory import Memory, TooMuch
 from bakein.plan.programs import Phase, Program
 from bakein.plan.roofline import Costs
 from bakein.plan.search import Choice, Found
@@ -115,27 +115,6 @@ def test_the_record_is_json_with_the_same_numbers():
     assert phase["tokens_per_second"] == 2000
     refused = record(plan(planned("pretrain", GIB, None)))
     assert refused["fits"] is refused["programs"][0]["fits"] is False
-
-
-@pytest.mark.parametrize(
-    ("message", "peak"),
-    [
-        ("RESOURCE_EXHAUSTED: Used 48.00G of 15.75G hbm. Exceeded hbm capacity by 32.2G", 48.0),
-        (
-            "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO "
-            "temporaries (512.00M) exceeds available HBM (15.25G).",
-            0.5,
-        ),
-    ],
-)
-def test_the_compilers_complaint_is_read(message, peak):
-    assert too_much(RuntimeError(message), 0).peak == peak * GIB
-    assert too_much(RuntimeError(message), GIB).peak == (peak + 1) * GIB
-
-
-def test_other_complaints_are_not_about_memory():
-    assert too_much(RuntimeError("INTERNAL: a bug"), 0) is None
-    assert too_much(RuntimeError("RESOURCE_EXHAUSTED: of patience"), 0) is None
 
 
 def test_a_search_shows_milliseconds_of_small_studies():

@@ -29,6 +29,10 @@ Every key can be overridden, as with `bakein run`:
   bakein plan experiments/front_loading.py:paper --topology v6e:16x16 \\
       --config.mesh.tensor=4 --config.stages.pretrain.accumulation=4
 
+Peak memory of a TPU is the most that lives at a time, by the compiler's own measure; arguments,
+outputs and temporary may come to more, as temporaries take turns. What the compiler refuses does
+not fit. Elsewhere the peak is their sum.
+
 All of it is an estimate, and the table says how it is made. A study that does not fit is an answer
 (exit code 0), and says by how much; a study or topology that is wrong is not (2)."""
 

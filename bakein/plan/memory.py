@@ -12,9 +12,10 @@ class Memory:
     Attributes:
         arguments: what goes in.
         outputs: what comes out, without what takes over the memory of arguments (donation).
-        temporary: what lies there in between, and the program itself.
+        temporary: what lies there in between, and the program itself. Not all of it lives at the
+            same time, so that arguments, outputs and temporary may come to more than the peak.
         resident: what the study keeps beside it.
-        peak: the most at a time.
+        peak: the most that lives at a time, with the program and what is resident.
     """
 
     arguments: int
@@ -29,7 +30,8 @@ class TooMuch:
     """The compiler gave up: a program that does not fit has no layout.
 
     Attributes:
-        peak: bytes per device that it would take, with what lies beside it.
+        peak: bytes per device that it would take, with what lies beside it; of the TPU compiler on
+            the same scale as `Memory.peak`.
         message: the compiler's.
     """
 
@@ -37,13 +39,26 @@ class TooMuch:
     message: str
 
 
-def memory_of(compiled: Any, resident: int) -> Memory:
-    """The memory of a `jax.stages.Compiled`."""
+def memory_of(compiled: Any, resident: int, platform: str) -> Memory:
+    """The memory of a `jax.stages.Compiled`.
+
+    The TPU compiler refuses a program by the most that lives at a time, the gaps between buffers,
+    which it does not tell, and the program's code: what it has compiled is laid out, and fits. What
+    lies beside it may meet the gaps. What another compiler reports as a peak may leave temporaries
+    out (that of a CPU does), so there all of them count.
+
+    Args:
+        compiled: the program.
+        resident: bytes per device that lie beside it.
+        platform: of the devices.
+    """
     stats = compiled.memory_analysis()
+    arguments, code = stats.argument_size_in_bytes, stats.generated_code_size_in_bytes
     outputs = stats.output_size_in_bytes - stats.alias_size_in_bytes
-    temporary = stats.temp_size_in_bytes + stats.generated_code_size_in_bytes
-    peak = stats.argument_size_in_bytes + outputs + temporary + resident
-    return Memory(stats.argument_size_in_bytes, outputs, temporary, resident, peak)
+    temporary = stats.temp_size_in_bytes + code
+    tells = platform == "tpu"
+    peak = stats.peak_memory_in_bytes + code if tells else arguments + outputs + temporary
+    return Memory(arguments, outputs, temporary, resident, peak + resident)
 
 
 _NEEDED = (

@@ -161,7 +161,7 @@ def plan_program(program: Program, topology: Topology, mesh: jax.sharding.Mesh) 
                 raise
             compiled, module, guessed = None, None, 0
         else:
-            memory = memory_of(compiled, program.resident)
+            memory = memory_of(compiled, program.resident, devices[0].platform)
             module = hlo.parse(compiled.as_text())
             guessed = sum(
                 place.instruction.op == "while"
@@ -190,7 +190,10 @@ def plan_program(program: Program, topology: Topology, mesh: jax.sharding.Mesh) 
 
 @contextlib.contextmanager
 def _quick() -> Iterator[None]:
-    """Compiles at the lowest effort: in a quarter of the time, to a layout within some per cent."""
+    """Compiles at the lowest effort: in a quarter of the time, to a peak some per cent off.
+
+    Not to one side: against full effort it was between 6 % lower and 19 % higher.
+    """
     before = jax.config.jax_optimization_level
     jax.config.update("jax_optimization_level", "O0")
     try:
