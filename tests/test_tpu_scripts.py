@@ -120,6 +120,8 @@ def test_a_mistake_exits_2_with_one_line_and_calls_nothing(cloud, script, config
         ({"TYPE": "v5e-8"}, [], "TYPE is 'v5e-8'; it must be v4-N, v5p-N"),
         ({"STORE": "bucket"}, [], "STORE is 'bucket'; it must be gs://BUCKET, HOST:/SHARE"),
         ({"SLICES": "0"}, [], "SLICES is '0'"),
+        ({"TYPE": "v6e-08"}, [], "TYPE is 'v6e-08'"),  # bash would read 08 as octal
+        ({"RETRIES": "08"}, [], "RETRIES is '08'; it must be a number without leading zeros"),
         ({"NAME": "b;id"}, [], "NAME is 'b;id'"),
         ({"COLOUR": "red"}, [], "line 16: COLOUR=red: expected KEY=VALUE with KEY one of"),
     ],
@@ -318,6 +320,15 @@ def test_a_run_in_a_bucket_stands_below_the_name_of_its_experiment(cloud, store,
     done = cloud.run("launch.sh", "--dry-run", "--", *arguments)
     added = f"run {place or ''}{arguments[0]}"
     assert added in done.stdout
+
+
+@pytest.mark.parametrize("script", ["launch.sh", "until_done.sh", "gke.sh"])
+def test_an_option_is_not_taken_for_the_experiment(cloud, script):
+    verb = ["launch"] if script == "gke.sh" else []
+    done = cloud.run(script, *verb, "--", "--config.seeds=3", "experiments/x.py")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "expected -- EXPERIMENT [OPTIONS]: --config.seeds=3 comes after it" in done.stderr
+    assert cloud.calls() == []
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ check_config() {
   want NAME '[a-z]([-a-z0-9]{0,38}[a-z0-9])?' 'small letters, digits and -, 40 at most'
   want PROJECT '[a-z][-a-z0-9:.]+' 'the ID of a Google Cloud project'
   want ZONE '[a-z]+-[a-z]+[0-9]+-[a-z]' 'a zone, such as us-east5-b'
-  want TYPE '(v4|v5p|v5litepod|v6e)-[0-9]+' 'v4-N, v5p-N, v5litepod-N or v6e-N'
+  want TYPE '(v4|v5p|v5litepod|v6e)-[1-9][0-9]*' 'v4-N, v5p-N, v5litepod-N or v6e-N'
   want VERSION '[^[:space:]]+' 'a version of the TPU software, such as v2-alpha-tpuv6e'
   want SPOT 'yes|no' 'yes or no'
   want QUEUED 'yes|no' 'yes or no'
@@ -91,7 +91,7 @@ check_config() {
   want STORE '(gs://[-a-z0-9._]+|[^[:space:]:]+:/[^[:space:]]*)?' 'gs://BUCKET, HOST:/SHARE or empty'
   want PRICE '([0-9]+(\.[0-9]+)?)?' 'USD per chip and hour, or empty'
   want PRICE_DATE '([0-9]{4}-[0-9]{2}-[0-9]{2})?' 'a date, such as 2026-11-27, or empty'
-  want RETRIES '[0-9]+' 'a number'
+  want RETRIES '0|[1-9][0-9]*' 'a number without leading zeros'
   want POLL '[0-9]+(\.[0-9]+)?' 'a number of seconds'
 
   # In v4-N and v5p-N, N counts TensorCores: two a chip. The other types count chips.
@@ -209,6 +209,9 @@ want_ssh_key() {
 # bucket the run writes by itself, below the name of the experiment; all else is mounted as runs/.
 want_store() {
   local word path
+  if [[ ${rest[0]} == -* ]]; then
+    die "expected -- EXPERIMENT [OPTIONS]: ${rest[0]} comes after it"
+  fi
   if [[ -z $STORE ]] && $distributed; then
     die "$config: STORE is empty; a study on several hosts needs one: gs://BUCKET or HOST:/SHARE"
   fi
