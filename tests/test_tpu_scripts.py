@@ -335,8 +335,8 @@ def test_an_option_is_not_taken_for_the_experiment(cloud, script):
     ("store", "mount"),
     [
         ("gs://my-bucket", None),
-        ("10.0.0.2:/share", "sudo mount -t nfs -o nolock 10.0.0.2:/share runs"),
-        ("10.0.0.2:/", "sudo mount -t nfs -o nolock 10.0.0.2:/ runs"),
+        ("10.0.0.2:/share", "sudo mount -t nfs -o vers=4.1 10.0.0.2:/share runs"),
+        ("10.0.0.2:/", "sudo mount -t nfs -o vers=4.1 10.0.0.2:/ runs"),
         ("", None),
     ],
 )
@@ -352,6 +352,14 @@ def test_setup_mounts_the_store_once(cloud, store, mount):
         done = cloud.run("launch.sh", "--", "x.py")
         assert done.returncode == 1
         assert "w0: STORE is not mounted; setup.sh does that" in done.stderr
+
+
+def test_a_store_without_locks_for_all_machines_is_refused(cloud):
+    cloud.config(STORE="10.0.0.2:/share")
+    executable(cloud.folder / "machine" / "sudo", "#!/bin/sh\nexit 32\n")  # NFSv3 alone
+    done = cloud.run("setup.sh")
+    assert done.returncode == 1
+    assert "w0: 10.0.0.2:/share cannot be mounted by NFSv4.1" in done.stderr
 
 
 def test_status_shows_the_queue_the_vms_the_cost_and_the_run(cloud):

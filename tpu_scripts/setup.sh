@@ -40,7 +40,11 @@ mkdir -p runs
 if [[ -z $store || $store == gs://* ]] || mountpoint --quiet runs; then exit; fi
 install() { sudo apt-get -qq -o DPkg::Lock::Timeout=600 "$@" >/dev/null; }
 command -v mount.nfs >/dev/null || { install update && install install nfs-common; }
-# A server without leases (NFSv3) would keep the locks of a VM that was taken away.
-sudo mount -t nfs -o nolock "$store" runs
+# flock must reach the other machines, and let go of one that was taken away. From 4 on NFS locks
+# on the server, by leases; before, a server keeps the locks of a VM that never comes back.
+if ! sudo mount -t nfs -o vers=4.1 "$store" runs; then
+  echo "$(hostname): $store cannot be mounted by NFSv4.1: tpu_scripts/README.md, step 4" >&2
+  exit 1
+fi
 sudo chown "$(id -u)" runs
 REMOTE

@@ -13,7 +13,11 @@ from bakein.study.errors import WorkdirError
 
 
 class Locks:
-    """Claims in a folder, on one machine or on several that see it over NFS; see `Claims`."""
+    """Claims in a folder, on one machine or on several that see it over NFS; see `Claims`.
+
+    Over NFS the mount must send locks to the server: not with `nolock` or `local_lock`. NFSv4 drops
+    those of a machine that is gone; NFSv3 keeps them until it comes back.
+    """
 
     def __init__(self, folder: pathlib.Path):
         """Names the folder; `prepare` makes it."""
