@@ -238,6 +238,31 @@ def test_a_worker_that_was_interrupted_pulls_the_others_down_with_it(cloud):
     assert (cloud.home(2) / "arguments").read_text().split("\0")[1] == "--distributed"
 
 
+@pytest.mark.parametrize("ends", ["134 134", "134 0", "stubborn 134", "deaf"])
+def test_a_host_that_jax_ended_because_another_was_silent_is_started_again(cloud, ends):
+    cloud.config(TYPE="v6e-16", QUEUED="yes")
+    cloud.workers(2)
+    cloud.says("exits", "134 134" if ends == "deaf" else ends, "0")
+    if ends == "deaf":  # setup, launch and two looks hear both workers
+        cloud.says("errors", *["ssh -"] * 3, "ssh deaf")
+    done = cloud.run("until_done.sh", "--delete", *STUDY)
+    assert done.returncode == 0, done.stderr
+    assert "start 1 of at most 5 again: the run was interrupted" in done.stderr
+    assert [starts(cloud, worker) for worker in range(2)] == [2, 2]
+
+
+def test_what_failed_beside_it_failed_and_what_always_aborts_is_given_up(cloud):
+    cloud.config(TYPE="v6e-16", QUEUED="yes", RETRIES="1")
+    cloud.workers(2)
+    cloud.says("exits", "134 1", "134 134")
+    done = cloud.run("until_done.sh", *STUDY)
+    assert "failed: w0 exited 134;w1 exited 1" in done.stderr
+    done = cloud.run("until_done.sh", *STUDY)
+    assert done.returncode == 1
+    assert "given up after RETRIES=1; the last reason: the run was interrupted" in done.stderr
+    assert starts(cloud) == 3
+
+
 def test_a_worker_that_was_started_anew_is_found(cloud):
     cloud.config(TYPE="v6e-16", QUEUED="yes")
     cloud.workers(2)

@@ -9,7 +9,8 @@
 #   gke.sh stop                            delete the workload; launching it again resumes it
 #   gke.sh delete --yes                    the cluster
 #
-# After a preemption or an interruption (status 75) GKE starts the workload again, RETRIES times.
+# After a preemption, an interruption (status 75) or an abort (134, a host that lost another one) GKE
+# starts the workload again, RETRIES times.
 
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
@@ -35,7 +36,8 @@ launch() {
     die "$config: STORE is '$STORE'; on GKE it must be gs://BUCKET: what a container writes elsewhere ends with it"
   want_store
   # XPK lays the folder over the image as /app, where the command starts. git would not read a
-  # checkout that belongs to somebody else. exec: SIGTERM reaches the run, and its status XPK.
+  # checkout that belongs to somebody else. exec: SIGTERM reaches the run, and its status XPK,
+  # which starts again after 42 and 127 to 255 without being told.
   printf -v line '%q ' "${command[@]}" "${rest[@]}"
   line="git config --global --add safe.directory /app \
 && python -m pip install --quiet --editable '.[tpu]' && exec bakein $line"

@@ -136,7 +136,9 @@ begin() {
 }
 
 # One word for how the run is on all workers together. A worker that was taken away pulls the
-# others down, with whatever status: what was interrupted comes before what failed.
+# others down, with whatever status: what was interrupted comes before what failed. 134, SIGABRT, is
+# how jax ends the processes that hear nothing from another one: an interruption, but no excuse for
+# one that failed beside it.
 verdict() { # WORKERS, with the lines of run_states on standard input
   awk -v workers="$1" '
     $1 == "run" { n++; state = $3 == "exited" ? $4 : $3; seen[state]++ }
@@ -147,7 +149,8 @@ verdict() { # WORKERS, with the lines of run_states on standard input
       else if (seen["none"] == n) print "none"
       else if (seen["gone"] || seen["none"]) print "interrupted"
       # 143: SIGTERM came before the run could hear it, or after; stop.sh says "stopped".
-      else if (seen["75"] || seen["143"]) print seen["running"] ? "ending" : "interrupted"
+      else if (seen["75"] || seen["143"] || seen["134"] &&
+        seen["134"] + seen["0"] + seen["running"] == n) print seen["running"] ? "ending" : "interrupted"
       else if (seen["0"] + seen["running"] < n) print "failed"
       else print seen["running"] ? "running" : "done"
     }'
