@@ -123,7 +123,7 @@ def test_a_mistake_exits_2_with_one_line_and_calls_nothing(cloud, script, config
         ({"TYPE": "v6e-08"}, [], "TYPE is 'v6e-08'"),  # bash would read 08 as octal
         ({"RETRIES": "08"}, [], "RETRIES is '08'; it must be a number without leading zeros"),
         ({"NAME": "b;id"}, [], "NAME is 'b;id'"),
-        ({"COLOUR": "red"}, [], "line 16: COLOUR=red: expected KEY=VALUE with KEY one of"),
+        ({"COLOUR": "red"}, [], "line 17: COLOUR=red: expected KEY=VALUE with KEY one of"),
     ],
 )
 def test_a_value_that_cannot_be_is_one_line_too(cloud, config, args, message):

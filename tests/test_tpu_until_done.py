@@ -2,12 +2,18 @@
 
 import os
 import signal
-import subprocess
 
 import pytest
-from tpu_cloud import Cloud, project, running, wait_for, wait_until_training
-
-STUDY = ["--", "experiments/my study.py", "--config.name=it's"]
+from tpu_cloud import (
+    STUDY,
+    Cloud,
+    project,
+    running,
+    start,
+    starts,
+    wait_for,
+    wait_until_training,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -29,24 +35,6 @@ def cloud(tmp_path, scripts):
     cloud.config(QUEUED="yes", SPOT="yes")
     yield cloud
     cloud.power_off()
-
-
-def start(cloud, *args):
-    """until_done.sh in the background, in a process group of its own, as in a terminal."""
-    return subprocess.Popen(
-        cloud.command("until_done.sh", *args, *STUDY),
-        env=cloud.env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def starts(cloud, worker=0):
-    path = cloud.folder / f"starts-w{worker}"
-    return path.read_text().count("\n") if path.exists() else 0
 
 
 def test_from_no_tpu_to_a_finished_study(cloud):
@@ -213,7 +201,7 @@ def test_a_network_that_comes_back_is_waited_for(cloud):
     done = cloud.run("until_done.sh", *STUDY)
     assert done.returncode == 0, done.stderr
     assert "Permission denied (publickey)" in done.stderr
-    assert "the workers did not answer; trying again" in done.stderr
+    assert "0 of 1 workers answered; trying again" in done.stderr
     assert "the cloud did not say how the TPU is; trying again" in done.stderr
 
     cloud.says("errors", *["scp ssh"] * 9)
@@ -301,7 +289,7 @@ def test_a_slice_that_did_not_answer_is_asked_again(cloud):
     cloud.says("errors", "ssh deaf")
     done = cloud.run("until_done.sh", *STUDY)
     assert done.returncode == 0, done.stderr
-    assert "not all of 4 workers answered; trying again" in done.stderr
+    assert "3 of 4 workers answered; trying again" in done.stderr
 
 
 def test_ctrl_c_leaves_the_tpu_and_says_what_it_costs(cloud):

@@ -25,7 +25,11 @@ CONFIG = {
     "PRICE_DATE": "2026-11-27",
     "RETRIES": "5",
     "POLL": "0.02",
+    "PATIENCE": "3600",
 }
+
+# What until_done.sh is given to run.
+STUDY = ["--", "experiments/my study.py", "--config.name=it's"]
 
 # Programs of a worker. The installation brings a bakein that writes its arguments down, says what
 # it does, and ends with the status that `exits` has for this start of this worker: a line for each
@@ -138,6 +142,25 @@ class Cloud:
         for pid in (self.folder / "workers").glob("*/bakein.pid"):
             if pid.read_text() and running(int(pid.read_text())):
                 os.killpg(int(pid.read_text()), signal.SIGKILL)
+
+
+def start(cloud: Cloud, *args: str) -> subprocess.Popen[str]:
+    """until_done.sh in the background, in a process group of its own, as in a terminal."""
+    return subprocess.Popen(
+        cloud.command("until_done.sh", *args, *STUDY),
+        env=cloud.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def starts(cloud: Cloud, worker: int = 0) -> int:
+    """How often the run was started on a worker."""
+    path = cloud.folder / f"starts-w{worker}"
+    return path.read_text().count("\n") if path.exists() else 0
 
 
 def wait_for(path: Path) -> str:

@@ -4,7 +4,7 @@
 
 here=$(cd "$(dirname "$0")" && pwd)
 config=$here/tpu.env
-keys=' NAME PROJECT ZONE TYPE VERSION SPOT QUEUED SLICES STORE PRICE PRICE_DATE RETRIES POLL '
+keys=' NAME PROJECT ZONE TYPE VERSION SPOT QUEUED SLICES STORE PRICE PRICE_DATE RETRIES POLL PATIENCE '
 dry_run=false
 given=' '     # flags that were given, between spaces
 rest=()       # what follows --
@@ -93,6 +93,7 @@ check_config() {
   want PRICE_DATE '([0-9]{4}-[0-9]{2}-[0-9]{2})?' 'a date, such as 2026-11-27, or empty'
   want RETRIES '0|[1-9][0-9]*' 'a number without leading zeros'
   want POLL '[0-9]+(\.[0-9]+)?' 'a number of seconds'
+  want PATIENCE '0|[1-9][0-9]*' 'a whole number of seconds'
 
   # In v4-N and v5p-N, N counts TensorCores: two a chip. The other types count chips.
   # https://docs.cloud.google.com/tpu/docs/v4, /v5p, /v5e, /v6e: configurations

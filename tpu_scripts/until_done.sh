@@ -4,7 +4,8 @@
 #
 #   until_done.sh [--delete] [--dry-run] -- EXPERIMENT [OPTIONS OF bakein run]
 #
-# --delete  when it ends, done or failed, delete the TPU; needs STORE, where the study stays
+# --delete  when it ends, done or failed, delete the TPU; needs STORE, where the study stays. A run
+#           that was alive when the workers fell silent is left alone.
 #
 # Ctrl-C ends this script alone: the TPU and the run on it go on.
 # Status: 0 the study is done, 1 it failed or was given up, 2 wrong arguments, 130 Ctrl-C.
@@ -51,7 +52,10 @@ quietly() { # gcloud has a word for each connection: shown only where something 
 }
 
 again=0    # starts after the first
-failures=0 # answers missing in a row
+failures=0 # steps towards a run that failed in a row
+misses=0   # looks in a row without an answer
+silent=0   # since when that is so
+idle=false # whether nothing ran when the workers were last heard, or there was no TPU
 ready=0    # seconds that the TPU was seen to be ready
 last=''    # what was said last
 
@@ -69,7 +73,7 @@ summary() { # WHAT
     "${PRICE:+(about $(usd "$hours"), an estimate)}"
 }
 
-finish() { # STATUS WHAT [keep]: with keep, somebody else is at it, and --delete does not count
+finish() { # STATUS WHAT [keep]: with keep, the TPU may be in use, and --delete does not count
   trap - INT
   summary "$2"
   if [[ $state == ABSENT ]]; then
@@ -100,10 +104,28 @@ start_again() { # WHY
   say "start $again of at most $RETRIES again: $1"
 }
 
-# Something did not answer. A laptop's network comes back; what stays away five times is wrong.
-missed() { # WHAT
+# A step failed though the workers answer: what fails five times is wrong, and costs meanwhile.
+failed() { # WHAT
   ((++failures < 5)) || finish 1 "given up: $1, 5 times in a row"
   say "$1; trying again"
+}
+
+# Nothing was heard, which says nothing about the run: it needs no network of ours, and that comes
+# back. One miss before a laptop slept and one after it are no long silence: hence the five.
+unheard() { # WHAT
+  ((misses++)) || silent=$SECONDS
+  if ((misses >= 5 && SECONDS - silent >= PATIENCE)); then
+    set -- "given up after $(((SECONDS - silent) / 60)) minutes: $1"
+    if $idle; then finish 1 "$1"; fi
+    say 'the run may be going on: status.sh shows it, the same command watches it again'
+    finish 1 "$1" keep
+  fi
+  say "$1; trying again"
+}
+
+pause() { # the longer, the longer nothing was heard
+  local i
+  for ((i = 0; i <= misses && i < 10; i++)); do sleep "$POLL"; done
 }
 
 create() {
@@ -126,9 +148,12 @@ create() {
 
 begin() {
   if ! script setup.sh; then
-    missed 'setup.sh failed'
-  elif ! script launch.sh -- "${rest[@]}"; then
-    missed 'launch.sh failed'
+    failed 'setup.sh failed'
+    return
+  fi
+  idle=false # where launch.sh fails, some may run
+  if ! script launch.sh -- "${rest[@]}"; then
+    failed 'launch.sh failed'
   else
     failures=0 mine=true
     say 'launched'
@@ -138,12 +163,12 @@ begin() {
 # One word for how the run is on all workers together. A worker that was taken away pulls the
 # others down, with whatever status: what was interrupted comes before what failed. 134, SIGABRT, is
 # how jax ends the processes that hear nothing from another one: an interruption, but no excuse for
-# one that failed beside it.
+# one that failed beside it. "over": not all answered, and of those that did, one has ended.
 verdict() { # WORKERS, with the lines of run_states on standard input
   awk -v workers="$1" '
     $1 == "run" { n++; state = $3 == "exited" ? $4 : $3; seen[state]++ }
     END {
-      if (n != workers) print "unseen"
+      if (n != workers) print (n > seen["running"] + seen["busy"]) ? "over" : "unseen"
       else if (seen["busy"]) print "busy"
       else if (seen["stopped"]) print "stopped"
       else if (seen["none"] == n) print "none"
@@ -160,20 +185,24 @@ mine=false # whether this script saw the run alive: how an earlier one ended is 
 endings=0
 watch() { # WORKERS
   local workers=$1 states how
-  if ! states=$(quietly run_states "${command[@]}" "${rest[@]}"); then
-    missed 'the workers did not answer'
+  # The status is not looked at: where one worker does not answer, the others may have.
+  states=$(quietly run_states "${command[@]}" "${rest[@]}") || true
+  how=$(verdict "$workers" <<<"$states")
+  if [[ $how == unseen || $how == over ]]; then
+    if [[ $how == over ]]; then idle=true; fi
+    unheard "$(grep -c '^run ' <<<"$states") of $workers workers answered"
     return
   fi
-  how=$(verdict "$workers" <<<"$states")
+  misses=0 idle=true
   if ! $mine && [[ " done stopped failed " == *" $how "* ]]; then how=none; fi
   case $how in
-  unseen) missed "not all of $workers workers answered" ;;
   none) begin ;;
   running)
-    mine=true endings=0 failures=0
+    mine=true idle=false endings=0 failures=0
     say "running: $(sed -n 's/^log [^ ]* //p' <<<"$states" | head -n 1)"
     ;;
   ending)
+    idle=false
     say 'it was interrupted and is saving'
     if ((++endings < 5)); then return; fi
     interrupted_run
@@ -214,23 +243,24 @@ while true; do
   case $state in
   READY) watch "$workers" ;;
   ABSENT)
+    idle=true
     if $created; then start_again "$NAME is not there any more"; fi
     create
     ;;
   PREEMPTED | TERMINATED | SUSPENDED | GONE)
     [[ -n $STORE ]] || finish 1 "$NAME is $state, and STORE is empty: what is on its disk goes with it"
     say "$NAME is $state: deleting what is left of it"
-    created=true
-    script delete.sh --yes || missed 'delete.sh failed'
+    created=true idle=true
+    script delete.sh --yes || failed 'delete.sh failed'
     ;;
   FAILED) finish 1 "the queue refused: gcloud compute tpus queued-resources describe $where" ;;
   STOPPED) finish 1 "somebody stopped $NAME: gcloud compute tpus tpu-vm start $where" keep ;;
   UNKNOWN) finish 1 "$NAME is UNKNOWN: gcloud compute tpus tpu-vm describe $where" keep ;;
-  SILENT) missed 'the cloud did not say how the TPU is' ;;
+  SILENT) unheard 'the cloud did not say how the TPU is' ;;
   *)
-    failures=0
+    failures=0 misses=0
     say "$NAME is $state; waiting"
     ;;
   esac
-  sleep "$POLL"
+  pause
 done

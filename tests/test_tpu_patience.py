@@ -1,0 +1,83 @@
+"""until_done.sh over weeks: what it waits for, what it gives up, what it leaves behind."""
+
+import os
+import signal
+import time
+
+import pytest
+from tpu_cloud import STUDY, Cloud, project, running, start, starts
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory):
+    return project(tmp_path_factory.mktemp("tpu") / "project")
+
+
+@pytest.fixture
+def cloud(tmp_path, scripts):
+    cloud = Cloud(tmp_path, scripts)
+    cloud.config(QUEUED="yes", SPOT="yes")
+    yield cloud
+    cloud.power_off()
+
+
+def start_and_see_it_running(cloud, *args):
+    """until_done.sh, and the process group of the run that it saw running."""
+    process = start(cloud, *args)
+    while "running: training" not in process.stderr.readline():
+        assert process.poll() is None
+    return process, int((cloud.home() / "bakein.pid").read_text())
+
+
+@pytest.mark.parametrize("verb", ["ssh", "list"])
+def test_a_run_that_was_alive_outlasts_a_network_that_was_not(cloud, verb):
+    cloud.says("exits", "long", "0")
+    process, group = start_and_see_it_running(cloud, "--delete")
+    try:
+        cloud.says("errors", *[f"{verb} ssh"] * 8)
+        while (cloud.folder / "errors").read_text():
+            assert process.poll() is None
+            time.sleep(0.02)
+        assert running(group)
+        os.killpg(group, signal.SIGTERM)
+        told = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 0, told
+    assert starts(cloud) == 2
+
+
+@pytest.mark.parametrize("verb", ["ssh", "list"])
+def test_silence_that_lasts_ends_the_watch_and_not_the_run(cloud, verb):
+    cloud.says("exits", "long")
+    process, group = start_and_see_it_running(cloud, "--delete", "--patience=0")
+    try:
+        cloud.says("errors", *[f"{verb} ssh"] * 9)
+        told = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert "given up after 0 minutes: " in told
+    assert "the run may be going on: status.sh shows it, the same command watches it again" in told
+    assert "bakein-1 stays as it is" in told
+    assert "delete" not in cloud.verbs()
+    assert running(group)
+
+
+@pytest.mark.parametrize(
+    ("states", "errors"),
+    [
+        (["- -", "WAITING_FOR_RESOURCES -"], ["list -", *["list permission"] * 5]),
+        (["ACTIVE READY"], [*["ssh -"] * 3, *["ssh deaf"] * 5]),  # the other one says 134
+    ],
+)
+def test_what_was_not_running_is_deleted_when_it_stays_silent(cloud, states, errors):
+    cloud.config(TYPE="v6e-16", QUEUED="yes", PATIENCE="0")
+    cloud.workers(2)
+    cloud.says("states", *states)
+    cloud.says("exits", "134 134")
+    cloud.says("errors", *errors)
+    done = cloud.run("until_done.sh", "--delete", *STUDY)
+    assert done.returncode == 1
+    assert "given up after 0 minutes: " in done.stderr
+    assert done.stderr.endswith("bakein-1 is deleted\n")
