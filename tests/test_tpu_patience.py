@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from tpu_cloud import STUDY, Cloud, project, running, start, starts
+from tpu_cloud import STUDY, Cloud, project, running, start, starts, wait_until_training
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +81,45 @@ def test_what_was_not_running_is_deleted_when_it_stays_silent(cloud, states, err
     assert done.returncode == 1
     assert "given up after 0 minutes: " in done.stderr
     assert done.stderr.endswith("bakein-1 is deleted\n")
+
+
+@pytest.mark.parametrize(("end", "code"), [("75", 0), ("134", 1), ("139 75", 1)])
+def test_a_run_that_got_on_may_be_interrupted_anew_and_one_that_crashes_may_not(cloud, end, code):
+    """A crash comes again at the same step, however long the way to it is."""
+    cloud.config(TYPE="v6e-16", QUEUED="yes", RETRIES="1")
+    cloud.workers(2)
+    later = " ".join(f"{word}-later" for word in end.split())
+    cloud.says("exits", end, later, "0")
+    process = start(cloud)
+    try:
+        wait_until_training(cloud.home(), start=2)
+        before = len(cloud.calls())
+        while len(cloud.calls()) < before + 45:  # a look lists twice and asks the workers once
+            assert process.poll() is None
+            time.sleep(0.05)
+        cloud.says("over")
+        told = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert process.returncode == code, told
+    assert starts(cloud) == (3 if code == 0 else 2)
+    assert ("given up after RETRIES=1" in told) is (code == 1)
+
+
+def test_an_interruption_counts_once_however_often_the_installation_fails(cloud):
+    cloud.says("exits", "75", "0")
+    cloud.says("errors", "scp -", *["scp ssh"] * 3)
+    done = cloud.run("until_done.sh", "--retries=1", *STUDY)
+    assert done.returncode == 0, done.stderr
+    assert "started again 1 times" in done.stderr
+
+
+def test_a_preemption_counts_once_however_long_capacity_is_missing(cloud):
+    cloud.config(SPOT="yes", RETRIES="1")
+    cloud.says("states", "- -", *["- READY"] * 2, "- PREEMPTED", *["- -"] * 4, "- READY")
+    cloud.says("exits", "long", "0")
+    cloud.says("errors", "create -", *["create stockout"] * 3)
+    done = cloud.run("until_done.sh", *STUDY)
+    assert done.returncode == 0, done.stderr
+    assert "start 1 of at most 1 again: bakein-1 is not there any more" in done.stderr
+    assert "started again 1 times" in done.stderr

@@ -34,7 +34,7 @@ STUDY = ["--", "experiments/my study.py", "--config.name=it's"]
 # Programs of a worker. The installation brings a bakein that writes its arguments down, says what
 # it does, and ends with the status that `exits` has for this start of this worker: a line for each
 # start (the last one stays), a word for each worker. `long` works, with a child, until SIGTERM;
-# `stubborn` ignores that, too.
+# `stubborn` ignores that, too; `3-later` works until `over` is there, and ends with 3.
 MACHINE = {
     "hostname": 'basename "$HOME"',
     "mountpoint": "[[ -e $HOME/mounted ]]",
@@ -58,6 +58,10 @@ esac
 echo "training, start $(wc -l <"$starts")"
 case $end in
 long | stubborn) sleep 600 & wait ;;
+*-later)
+  until [[ -e $CLOUD/over ]]; do sleep 0.02; done
+  exit "${end%-later}"
+  ;;
 *) exit "$end" ;;
 esac
 """

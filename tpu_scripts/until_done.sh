@@ -51,13 +51,17 @@ quietly() { # gcloud has a word for each connection: shown only where something 
   return "$status"
 }
 
-again=0    # starts after the first
-failures=0 # steps towards a run that failed in a row
-misses=0   # looks in a row without an answer
-silent=0   # since when that is so
-idle=false # whether nothing ran when the workers were last heard, or there was no TPU
-ready=0    # seconds that the TPU was seen to be ready
-last=''    # what was said last
+again=0     # starts after the first
+tries=0     # of them, since a run got on
+looks=0     # that saw this start alive
+crashed=''  # not empty: the last of them came after a crash
+short=false # whether capacity is missing
+failures=0  # steps towards a run that failed in a row
+misses=0    # looks in a row without an answer
+silent=0    # since when that is so
+idle=false  # whether nothing ran when the workers were last heard, or there was no TPU
+ready=0     # seconds that the TPU was seen to be ready
+last=''     # what was said last
 
 say() { # the same thing once
   if [[ $* != "$last" ]]; then echo "$(date +%T) $*" >&2; fi
@@ -100,8 +104,9 @@ interrupted() {
 trap interrupted INT
 
 start_again() { # WHY
-  ((++again <= RETRIES)) || finish 1 "given up after RETRIES=$RETRIES; the last reason: $1"
-  say "start $again of at most $RETRIES again: $1"
+  ((tries < RETRIES)) || finish 1 "given up after RETRIES=$RETRIES; the last reason: $1"
+  ((++tries, ++again))
+  say "start $tries of at most $RETRIES again: $1"
 }
 
 # A step failed though the workers answer: what fails five times is wrong, and costs meanwhile.
@@ -130,20 +135,24 @@ pause() { # the longer, the longer nothing was heard
 
 create() {
   local answer
-  say "asking for $SLICES × $TYPE in $ZONE"
+  $short || say "asking for $SLICES × $TYPE in $ZONE"
   if answer=$(script create.sh 2>&1); then
-    created=true
+    created=true short=false
+    return
+  fi
+  # Only a lack of capacity passes by itself, and costs nothing: README.md has what else the cloud
+  # may say.
+  if [[ $answer == *'no more capacity'* ]]; then
+    $short || echo "$answer" >&2
+    short=true
+    say "no capacity in the zone; asking again every $POLL seconds"
     return
   fi
   echo "$answer" >&2
-  # Only a lack of capacity passes by itself: README.md has what else the cloud may say.
-  if [[ $answer != *'no more capacity'* ]]; then
-    # What failed on the way here may have been created all the same.
-    state=$(quietly tpu_state) || state=SILENT
-    read -r state _ <<<"$state"
-    finish 1 'the TPU could not be created'
-  fi
-  start_again 'no capacity in the zone'
+  # What failed on the way here may have been created all the same.
+  state=$(quietly tpu_state) || state=SILENT
+  read -r state _ <<<"$state"
+  finish 1 'the TPU could not be created'
 }
 
 begin() {
@@ -155,7 +164,7 @@ begin() {
   if ! script launch.sh -- "${rest[@]}"; then
     failed 'launch.sh failed'
   else
-    failures=0 mine=true
+    failures=0 looks=0 mine=true
     say 'launched'
   fi
 }
@@ -164,18 +173,23 @@ begin() {
 # others down, with whatever status: what was interrupted comes before what failed. 134, SIGABRT, is
 # how jax ends the processes that hear nothing from another one: an interruption, but no excuse for
 # one that failed beside it. "over": not all answered, and of those that did, one has ended.
+# A second word, crashed, where one ended as no interruption from outside ends it.
 verdict() { # WORKERS, with the lines of run_states on standard input
   awk -v workers="$1" '
     $1 == "run" { n++; state = $3 == "exited" ? $4 : $3; seen[state]++ }
     END {
+      split("running gone none 0 75 143", outside, " ")
+      for (i in outside) calm += seen[outside[i]]
+      crashed = calm < n ? " crashed" : ""
       if (n != workers) print (n > seen["running"] + seen["busy"]) ? "over" : "unseen"
       else if (seen["busy"]) print "busy"
       else if (seen["stopped"]) print "stopped"
       else if (seen["none"] == n) print "none"
-      else if (seen["gone"] || seen["none"]) print "interrupted"
+      else if (seen["gone"] || seen["none"]) print "interrupted" crashed
       # 143: SIGTERM came before the run could hear it, or after; stop.sh says "stopped".
       else if (seen["75"] || seen["143"] || seen["134"] &&
-        seen["134"] + seen["0"] + seen["running"] == n) print seen["running"] ? "ending" : "interrupted"
+        seen["134"] + seen["0"] + seen["running"] == n)
+        print (seen["running"] ? "ending" : "interrupted") crashed
       else if (seen["0"] + seen["running"] < n) print "failed"
       else print seen["running"] ? "running" : "done"
     }'
@@ -184,10 +198,10 @@ verdict() { # WORKERS, with the lines of run_states on standard input
 mine=false # whether this script saw the run alive: how an earlier one ended is no answer
 endings=0
 watch() { # WORKERS
-  local workers=$1 states how
+  local workers=$1 states how crash
   # The status is not looked at: where one worker does not answer, the others may have.
   states=$(quietly run_states "${command[@]}" "${rest[@]}") || true
-  how=$(verdict "$workers" <<<"$states")
+  read -r how crash <<<"$(verdict "$workers" <<<"$states")"
   if [[ $how == unseen || $how == over ]]; then
     if [[ $how == over ]]; then idle=true; fi
     unheard "$(grep -c '^run ' <<<"$states") of $workers workers answered"
@@ -199,15 +213,17 @@ watch() { # WORKERS
   none) begin ;;
   running)
     mine=true idle=false endings=0 failures=0
+    # A crash comes again at the same step, however far it is: only what came from outside is forgiven.
+    if ((++looks == 10)) && [[ -z $crashed ]]; then tries=0; fi
     say "running: $(sed -n 's/^log [^ ]* //p' <<<"$states" | head -n 1)"
     ;;
   ending)
     idle=false
     say 'it was interrupted and is saving'
     if ((++endings < 5)); then return; fi
-    interrupted_run
+    interrupted_run "$crash"
     ;;
-  interrupted) interrupted_run ;;
+  interrupted) interrupted_run "$crash" ;;
   busy) finish 1 'another experiment is running: stop.sh ends it' keep ;;
   done) finish 0 'done' ;;
   stopped) finish 1 'stopped by stop.sh' keep ;;
@@ -218,9 +234,12 @@ watch() { # WORKERS
   esac
 }
 
-interrupted_run() {
+interrupted_run() { # [crashed]
   endings=0
-  start_again 'the run was interrupted'
+  if $mine; then # else this is the same interruption still, or one before this script came
+    start_again 'the run was interrupted'
+    crashed=$1
+  fi
   script stop.sh --now >&2 || true # where one worker was taken away, the others wait for it
   mine=false                       # until it is launched, "stopped" is this script's own doing
   begin
@@ -244,7 +263,10 @@ while true; do
   READY) watch "$workers" ;;
   ABSENT)
     idle=true
-    if $created; then start_again "$NAME is not there any more"; fi
+    if $created; then
+      start_again "$NAME is not there any more"
+      created=false crashed=''
+    fi
     create
     ;;
   PREEMPTED | TERMINATED | SUSPENDED | GONE)
