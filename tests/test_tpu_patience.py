@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from tpu_cloud import STUDY, Cloud, project, running, start, starts, wait_until_training
+from tpu_cloud import STUDY, Cloud, executable, project, running, start, starts, wait_until_training
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +123,38 @@ def test_a_preemption_counts_once_however_long_capacity_is_missing(cloud):
     assert done.returncode == 0, done.stderr
     assert "start 1 of at most 1 again: bakein-1 is not there any more" in done.stderr
     assert "started again 1 times" in done.stderr
+
+
+@pytest.mark.parametrize("end", ["3", "0"])
+def test_before_a_tpu_that_failed_is_deleted_its_logs_are_kept(cloud, end):
+    cloud.config(TYPE="v6e-16", QUEUED="yes")
+    homes = cloud.workers(2)
+    for home in homes:
+        (home / "bakein.log").write_text("old\n" + 200_000 * "a line\n" + "Traceback\n")
+    cloud.says("exits", end)
+    done = cloud.run("until_done.sh", "--delete", *STUDY)
+    assert done.returncode == (1 if end == "3" else 0)
+    assert cloud.verbs()[-1] == "delete"
+    logs = list(cloud.folder.glob("bakein-1-*.log"))
+    if end == "0":
+        assert not logs
+        return
+    (log,) = logs
+    assert f"the end of the workers' logs is in {log}" in done.stderr
+    lines = log.read_text().splitlines()
+    for worker in ("w0", "w1"):
+        assert f"{worker}: Traceback" in lines
+        assert f"{worker}: training, start 1" in lines
+        assert f"{worker}: old" not in lines
+    assert len(lines) < 2 * 150_000  # a megabyte each, and not all
+
+
+def test_a_log_that_cannot_be_had_is_no_reason_to_go_on_paying(cloud):
+    cloud.says("exits", "3")
+    tail = '[[ $1 == -c ]] && exit 255; exec /usr/bin/tail "$@"'
+    executable(cloud.folder / "machine" / "tail", f"#!/bin/bash\n{tail}\n")
+    done = cloud.run("until_done.sh", "--delete", *STUDY)
+    assert done.returncode == 1
+    assert "no log could be kept" in done.stderr
+    assert done.stderr.endswith("bakein-1 is deleted\n")
+    assert not list(cloud.folder.glob("bakein-1-*.log"))

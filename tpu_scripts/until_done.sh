@@ -4,8 +4,9 @@
 #
 #   until_done.sh [--delete] [--dry-run] -- EXPERIMENT [OPTIONS OF bakein run]
 #
-# --delete  when it ends, done or failed, delete the TPU; needs STORE, where the study stays. A run
-#           that was alive when the workers fell silent is left alone.
+# --delete  when it ends, done or failed, delete the TPU; needs STORE, where the study stays. After a
+#           failure the end of the logs is kept, beside the configuration. A run that was alive when
+#           the workers fell silent is left alone.
 #
 # Ctrl-C ends this script alone: the TPU and the run on it go on.
 # Status: 0 the study is done, 1 it failed or was given up, 2 wrong arguments, 130 Ctrl-C.
@@ -77,12 +78,29 @@ summary() { # WHAT
     "${PRICE:+(about $(usd "$hours"), an estimate)}"
 }
 
+# What says why a run failed is on the disks that go: the end of each log comes beside the
+# configuration. Where it does not come, nobody goes on paying for it.
+keep_logs() {
+  local logs
+  logs=$(dirname "$config")/$NAME-$(date -u +%Y%m%dT%H%M%SZ).log
+  quietly on_workers all >"$logs" <<'REMOTE' || true
+if [[ -e bakein.log ]]; then tail -c 1000000 bakein.log | sed "s/^/$(hostname): /"; fi
+REMOTE
+  if [[ -s $logs ]]; then
+    say "the end of the workers' logs is in $logs"
+  else
+    rm -f "$logs"
+    say 'no log could be kept'
+  fi
+}
+
 finish() { # STATUS WHAT [keep]: with keep, the TPU may be in use, and --delete does not count
   trap - INT
   summary "$2"
   if [[ $state == ABSENT ]]; then
     say "$NAME is not there, and costs nothing"
   elif has --delete && [[ ${3-} != keep ]]; then
+    if (($1)) && [[ $state == READY ]]; then keep_logs; fi
     if script delete.sh --yes; then
       say "$NAME is deleted"
     else
