@@ -53,6 +53,41 @@ def test_on_absent_tpus_as_json(capsys):
     assert update["phases"][0]["device_bytes_sent"]["all-reduce"] > 0  # the gradients
 
 
+def test_programs_for_absent_tpus_are_not_looked_up(tmp_path):
+    """Where the user keeps compiled programs: those could not be read back."""
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    code = """
+import jax
+from bakein.plan import study, topology
+from bakein.plan.programs import Phase, Program
+
+found = topology.make_topology(topology.parse("v5e:2x2"))
+mesh = jax.sharding.Mesh(found.devices, "x")
+one = jax.sharding.SingleDeviceSharding(found.devices[0])
+x = jax.ShapeDtypeStruct((8,), "float32", sharding=one)
+trace = lambda: jax.jit(lambda x: x + 1).trace(x)
+for _ in range(2):
+    study.plan_program(Program("x", (), 1.0, trace, (Phase("step", 8, 8.0),), 1, 0), found, mesh)
+assert jax.numpy.arange(3).sum() == 3  # and what this machine runs is kept
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    kept = [path.name for path in tmp_path.iterdir()]
+    assert kept
+    assert not [name for name in kept if "lambda" in name]
+
+
 def test_a_search_proposes_what_it_compiled(capsys, monkeypatch):
     monkeypatch.setattr("bakein.cli.commands._SEARCHED", 2)
     code, text, _ = plan(
@@ -60,7 +95,7 @@ def test_a_search_proposes_what_it_compiled(capsys, monkeypatch):
     )
     assert code == 0
     assert "2 compiled of " in text
-    assert "Cheapest that fits, of those compiled:\n--config.mesh.data=" in text
+    assert "Cheapest with which all 3 programs of the study fit:\n--config.mesh.data=" in text
     assert max(map(len, text.splitlines())) <= 100
 
 

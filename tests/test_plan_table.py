@@ -8,7 +8,7 @@ import pytest
 from bakein.plan.memory import Memory, TooMuch
 from bakein.plan.programs import Phase, Program
 from bakein.plan.roofline import Costs
-from bakein.plan.search import Choice, Found
+from bakein.plan.search import Choice, Found, Tried
 from bakein.plan.study import Planned, StudyPlan
 from bakein.plan.table import record, show, show_search
 from bakein.plan.topology import make_topology, parse
@@ -123,6 +123,6 @@ def test_a_search_shows_milliseconds_of_small_studies():
     parts = {"compute": 3.2e-4, "memory": 0.0, "interconnect": 0.0, "network": 0.0}
     step = dataclasses.replace(step, costs=(Costs(1e9, 1e9, {}, parts),))
     choice = Choice(MeshConfig(data=1, fsdp=16, tensor=1), 1, "full")
-    found = Found("pretrain", topology, topology.chip.memory, 1, ((choice, step),))
+    found = Found("pretrain", topology, 1, (Tried(choice, step, True, plan(step)),))
     heads, values = show_search(found).splitlines()[2:4]
     assert values.split()[heads.split().index("ms")] == "0.32"

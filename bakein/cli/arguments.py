@@ -130,7 +130,8 @@ def make_parser() -> argparse.ArgumentParser:
     plan.add_argument(
         "--search",
         action="store_true",
-        help="try meshes, micro-batches and recomputing for the longest training stage",
+        help="try meshes, micro-batches and recomputing for the longest training stage, and "
+        "whether all of the study fits with them",
     )
     plan.add_argument("--json", action="store_true", help="print JSON: bytes, seconds, FLOPs")
     plan.add_argument(

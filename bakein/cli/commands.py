@@ -55,9 +55,9 @@ def plan(arguments: argparse.Namespace, overrides: list[str]) -> int:
     config = load_experiment(arguments.experiment, overrides)
     study, topology = resolve(config), make_topology(name)
     if arguments.search:
-        found = search(study, topology, _SEARCHED, say)
+        found = search(study, topology, arguments.price, _SEARCHED, say)
         print(json.dumps(search_record(found), indent=1) if arguments.json else show_search(found))
-        return 1 if arguments.require_fit and not found.fits(found.tried[0][1]) else 0
+        return 1 if arguments.require_fit and found.best is None else 0
     planned = plan_study(study, topology, arguments.price, say)
     print(json.dumps(record(planned), indent=1) if arguments.json else show(planned))
     return 1 if arguments.require_fit and planned.fits is False else 0

@@ -1,7 +1,8 @@
 """The search for a cheaper plan: meshes, micro-batches and remat policies of the longest training.
 
-Compiling takes a minute; so all combinations are first ranked by arithmetic, and the best few are
-compiled. The arithmetic only ranks: what is proposed has been compiled, and fits.
+Compiling takes a minute; so all combinations are first ranked by arithmetic, and the steps of the
+best few are compiled. The arithmetic only ranks: of what is proposed all programs of the study have
+been compiled, and fit.
 """
 
 import dataclasses
@@ -14,13 +15,14 @@ from bakein import mesh as mesh_lib
 from bakein.model import ModelConfig, abstract_params, count_params, flops_per_token
 from bakein.model.remat import POLICIES
 from bakein.plan.memory import TooMuch
-from bakein.plan.programs import study_programs
-from bakein.plan.study import Planned, capacity_of, plan_program
+from bakein.plan.programs import train_program
+from bakein.plan.study import Planned, StudyPlan, plan_program, plan_study
 from bakein.plan.topology import Topology
 from bakein.study.errors import ConfigError
 from bakein.study.materials import Materials
 from bakein.study.runner import check_fit
 from bakein.study.schema import MeshConfig, Study, SupervisedConfig
+from bakein.study.shop import make_decoder
 
 # Passes over a layer's products in a step, of which a forward pass is one.
 _PASSES = {"none": 3.0, "dots": 3.0, "dots_no_batch": 3.1, "attention": 3.9, "full": 4.0}
@@ -49,36 +51,58 @@ class Choice:
 
 
 @dataclasses.dataclass(frozen=True)
+class Tried:
+    """A combination whose step was compiled.
+
+    Attributes:
+        choice: the combination.
+        step: of the longest training.
+        step_fits: whether it fits the memory.
+        study: all programs of the study; None where they were not compiled, since the step does
+            not fit, or a cheaper combination was found.
+    """
+
+    choice: Choice
+    step: Planned
+    step_fits: bool
+    study: StudyPlan | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Found:
     """What a search came to.
 
     Attributes:
         stage: of which training.
         topology: the machine.
-        capacity: bytes per device; None where that is not known.
         considered: how many combinations there are.
-        tried: those compiled, cheapest of those that fit first.
+        tried: those compiled, cheapest of those whose step fits first.
     """
 
     stage: str
     topology: Topology
-    capacity: int | None
     considered: int
-    tried: tuple[tuple[Choice, Planned], ...]
+    tried: tuple[Tried, ...]
 
-    def fits(self, planned: Planned) -> bool:
-        """Whether a program fits the memory, as far as that is known."""
-        if isinstance(planned.memory, TooMuch):
-            return False
-        return self.capacity is None or planned.memory.peak <= self.capacity
+    @property
+    def best(self) -> Tried | None:
+        """The cheapest step with which all of the study fits, of those compiled."""
+        return next((each for each in self.tried if each.study and each.study.fits), None)
 
 
-def search(study: Study, topology: Topology, most: int, tell: Callable[[str], None]) -> Found:
-    """Looks for the fastest step of the study's longest supervised stage that fits.
+def search(
+    study: Study,
+    topology: Topology,
+    price: float | None,
+    most: int,
+    tell: Callable[[str], None],
+) -> Found:
+    """Looks for the fastest step of the longest supervised stage with which the study fits.
 
     Args:
         study: the study.
         topology: a TPU.
+        price: US dollars of a chip-hour; None for the list price.
         most: how many combinations to compile.
         tell: called with a line before each compilation.
 
@@ -89,7 +113,7 @@ def search(study: Study, topology: Topology, most: int, tell: Callable[[str], No
         raise ConfigError(f"--search: nothing is published of {topology.name}; name a TPU")
     materials = Materials(study)
     model = study.model_config(materials.tokenizer.vocab_size)
-    stage, config = _longest(study, model)
+    arm, stage, config = _longest(study, model)
     choices = _choices(study, stage, materials, topology)
     if not choices:
         raise ConfigError(
@@ -101,22 +125,32 @@ def search(study: Study, topology: Topology, most: int, tell: Callable[[str], No
     tried = []
     for index, choice in enumerate(ranked[:most]):
         tell(f"{index + 1}/{min(most, len(ranked))} {choice.flags(stage)}")
-        tried.append((choice, _plan(choice, stage, study, materials, topology)))
-    found = Found(stage, topology, capacity_of(topology), len(choices), ())
-    tried.sort(key=lambda pair: (not found.fits(pair[1]), pair[1].time or math.inf))
-    return dataclasses.replace(found, tried=tuple(tried))
+        step = _step(_changed(study, stage, choice), arm, stage, materials, topology)
+        fits = not isinstance(step.memory, TooMuch) and step.memory.peak <= topology.chip.memory
+        tried.append(Tried(choice, step, fits, None))
+    tried.sort(key=lambda each: (not each.step_fits, each.step.time or math.inf))
+    for index, each in enumerate(tried):
+        if not each.step_fits:
+            break
+        tell(f"all of the study: {each.choice.flags(stage)}")
+        whole = plan_study(_changed(study, stage, each.choice), topology, price, tell)
+        tried[index] = dataclasses.replace(each, study=whole)
+        if whole.fits:
+            break
+    return Found(stage, topology, len(choices), tuple(tried))
 
 
-def _longest(study: Study, model: ModelConfig) -> tuple[str, SupervisedConfig]:
+def _longest(study: Study, model: ModelConfig) -> tuple[str, str, SupervisedConfig]:
+    """Its arm, its name, and what it is."""
     stages = [
-        (name, stage)
-        for arm in study.arms.values()
-        for name, stage in arm.items()
+        (arm, name, stage)
+        for arm, stages in study.arms.items()
+        for name, stage in stages.items()
         if isinstance(stage, SupervisedConfig)
     ]
     if not stages:
         raise ConfigError("--search: the study has no supervised stage")
-    return max(stages, key=lambda pair: pair[1].tokens * flops_per_token(model, pair[1].length / 2))
+    return max(stages, key=lambda one: one[2].tokens * flops_per_token(model, one[2].length / 2))
 
 
 def _choices(study: Study, stage: str, materials: Materials, topology: Topology) -> list[Choice]:
@@ -135,17 +169,16 @@ def _choices(study: Study, stage: str, materials: Materials, topology: Topology)
             check_fit(whole, materials, mesh)
         except (ValueError, NotImplementedError):  # it does not divide them, or the torus
             continue
-        batch = _stage(whole, stage).batch
+        # Of all arms: the flag says it to all of them.
+        batch = math.gcd(
+            *(stages[stage].batch for stages in study.arms.values() if stage in stages)
+        )
         found += [
             Choice(sizes, accumulation, remat)
             for accumulation, remat in itertools.product(_powers(batch), POLICIES)
             if batch % (accumulation * sizes.data * sizes.fsdp) == 0
         ]
     return found
-
-
-def _stage(study: Study, name: str) -> SupervisedConfig:
-    return next(stages[name] for stages in study.arms.values() if name in stages)
 
 
 def _changed(study: Study, stage: str, choice: Choice) -> Study:
@@ -223,12 +256,9 @@ def _seconds(
     return max(flops / len(topology.devices) / per_device, sent / link, between / slow)
 
 
-def _plan(
-    choice: Choice, stage: str, study: Study, materials: Materials, topology: Topology
-) -> Planned:
-    """Compiles the stage's step under a choice."""
-    sizes = dataclasses.asdict(choice.mesh)
+def _step(study: Study, arm: str, stage: str, materials: Materials, topology: Topology) -> Planned:
+    """Compiles the step of an arm's stage."""
+    sizes = dataclasses.asdict(study.mesh)
     mesh = mesh_lib.make_mesh(**sizes, devices=topology.devices)
-    programs = study_programs(_changed(study, stage, choice), materials, mesh)
-    program = next(program for program in programs if stage in program.uses)
-    return plan_program(program, topology, mesh)
+    decoder = make_decoder(study, materials, mesh)
+    return plan_program(train_program(stage, study.arms[arm][stage], decoder, mesh), topology, mesh)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 from bakein import mesh as mesh_lib
 from bakein.model import abstract_params, count_params
@@ -150,7 +151,7 @@ def plan_program(program: Program, topology: Topology, mesh: jax.sharding.Mesh) 
     """Compiles one program for a machine, and reads what it takes."""
     devices = list(mesh.devices.flat)
     started = time.monotonic()
-    with _quick():
+    with _quick(), _uncached() if topology.absent else contextlib.nullcontext():
         traced = program.trace()
         counted = flops_lib.count(traced.jaxpr, program.turns)
         try:
@@ -186,6 +187,19 @@ def plan_program(program: Program, topology: Topology, mesh: jax.sharding.Mesh) 
     if compiled is None:  # its traffic is not known, and so neither is its time
         costs = tuple(dataclasses.replace(each, seconds=None) for each in costs)
     return Planned(program, memory, costs, guessed, seconds)
+
+
+@contextlib.contextmanager
+def _uncached() -> Iterator[None]:
+    """Keeps no compiled programs: those of a machine that is not there cannot be read back."""
+    before = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # which remembers whether it is used
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+        compilation_cache.reset_cache()
 
 
 @contextlib.contextmanager

@@ -68,7 +68,17 @@ def _memory(plan: StudyPlan) -> list[str]:
 def _verdict(plan: StudyPlan) -> list[str]:
     if plan.capacity is None:
         return ["How much memory a device has is not known: whether it fits is not said."]
-    lines = []
+    lines = _too_large(plan)
+    if lines:
+        return [*lines, "`--search` looks for a mesh, micro-batches and recomputing that fit."]
+    largest = max(plan.programs, key=lambda planned: planned.memory.peak)
+    left = plan.capacity - largest.memory.peak
+    return [f"Fits: the largest, {largest.program.name}, leaves {_gib(left)} GiB."]
+
+
+def _too_large(plan: StudyPlan) -> list[str]:
+    """What does not fit; of samplers, what takes less."""
+    lines, sampled = [], False
     for planned in plan.programs:
         over = planned.memory.peak - plan.capacity
         if over > 0:
@@ -78,11 +88,12 @@ def _verdict(plan: StudyPlan) -> list[str]:
             )
         elif isinstance(planned.memory, TooMuch):
             lines.append(f"DOES NOT FIT: {planned.program.name}: {planned.memory.message[:70]}")
-    if lines:
-        return [*lines, "`--search` looks for a mesh, micro-batches and recomputing that fit."]
-    largest = max(plan.programs, key=lambda planned: planned.memory.peak)
-    left = plan.capacity - largest.memory.peak
-    return [f"Fits: the largest, {largest.program.name}, leaves {_gib(left)} GiB."]
+        else:
+            continue
+        sampled |= planned.program.phases[0].name == "prefill"
+    if sampled:
+        lines.append("Fewer rows at a time take less: of the evaluation, a probe, or RL's prompts.")
+    return lines
 
 
 def _time(plan: StudyPlan) -> list[str]:
@@ -199,11 +210,11 @@ def show_search(found: Found) -> str:
     rows = [
         ["data", "fsdp", "tensor", "accumulation", "remat", "GiB", "fits", "ms", "MFU", "binds"]
     ]
-    for choice, planned in found.tried:
-        costs, phase = planned.costs[0], planned.program.phases[0]
+    for each in found.tried:
+        choice, costs, phase = each.choice, each.step.costs[0], each.step.program.phases[0]
         sizes = [str(size) for size in dataclasses.astuple(choice.mesh)]
-        row = [*sizes, str(choice.accumulation), choice.remat, _gib(planned.memory.peak)]
-        row.append("yes" if found.fits(planned) else "no")
+        row = [*sizes, str(choice.accumulation), choice.remat, _gib(each.step.memory.peak)]
+        row.append("yes" if each.step_fits else "no")
         if costs.time is None:
             row += ["?", "?", "?"]
         else:
@@ -217,31 +228,42 @@ def show_search(found: Found) -> str:
         *_align(rows, left=(), name=0),
         "",
     ]
-    best, planned = found.tried[0]
-    if not found.fits(planned):
+    if found.best:
+        # One flag a line, to be pasted behind the command.
+        flags = found.best.choice.flags(found.stage).replace(" --", " \\\n--").splitlines()
+        programs = len(found.best.study.programs)
+        lines += [f"Cheapest with which all {programs} programs of the study fit:", *flags]
+        lines += [_cost(found.best.study)]
+    elif not found.tried[0].step_fits:
         lines.append("None of them fits: more chips, a shorter length or a smaller batch are left.")
     else:
-        # One flag a line, to be pasted behind the command.
-        flags = best.flags(found.stage).replace(" --", " \\\n--").splitlines()
-        lines += ["Cheapest that fits, of those compiled:", *flags]
-    lines += ["Estimates at the roofline, as in the plan; other stages share mesh and remat."]
+        lines.append("The step fits, but with none of them all of the study does. With the first:")
+        lines += _too_large(found.tried[0].study)
+    lines += ["Estimates at the roofline, as in the plan."]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _cost(plan: StudyPlan) -> str:
+    dollars = "" if plan.dollars is None else f", ${_whole(plan.dollars)}"
+    return f"The study takes {_whole(plan.chip_hours)} chip-hours{dollars}."
 
 
 def search_record(found: Found) -> dict[str, Any]:
     """What a search found, as JSON."""
     tried = []
-    for choice, planned in found.tried:
-        row = {**dataclasses.asdict(choice), "fits": found.fits(planned)}
-        row["flags"] = choice.flags(found.stage)
-        row["peak_bytes"] = planned.memory.peak
-        row["roofline_seconds"], row["bound"] = planned.time, planned.costs[0].bound or None
+    for each in found.tried:
+        row = {**dataclasses.asdict(each.choice), "step_fits": each.step_fits}
+        row["flags"] = each.choice.flags(found.stage)
+        row["peak_bytes"] = each.step.memory.peak
+        row["roofline_seconds"], row["bound"] = each.step.time, each.step.costs[0].bound or None
+        row["study"] = each.study and record(each.study)
         tried.append(row)
     return {
         "stage": found.stage,
         "estimate": True,
         "topology": str(found.topology.name),
-        "capacity_bytes": found.capacity,
+        "capacity_bytes": found.topology.chip.memory,
+        "best": found.best and found.best.choice.flags(found.stage),
         "considered": found.considered,
         "tried": tried,
     }

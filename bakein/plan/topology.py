@@ -61,6 +61,11 @@ class Topology:
         return len(self.devices) // (self.chip.devices if self.chip else 1)
 
     @property
+    def absent(self) -> bool:
+        """Whether nothing can be run on it, only compiled for it."""
+        return self.name.kind in CHIPS
+
+    @property
     def kind(self) -> str:
         """The device, for people."""
         return self.devices[0].device_kind
