@@ -33,8 +33,8 @@ def show(planned: Planned, topology: Topology) -> str:
     config, tokens = presets.llama3_8b(), ROWS * LENGTH
     costs, chips = planned.costs[0], topology.chips
     flops = {
-        name: 3 * flops_per_token(config, keys) * tokens
-        for name, keys in (("causal", LENGTH / 2), ("whole square", LENGTH))
+        name: 3 * flops_per_token(config, first, LENGTH) * tokens
+        for name, first in (("causal", 0), ("whole square", LENGTH))
     }
     rows = [("", "plan, roofline", "MaxText, measured")]
     memory = planned.memory

@@ -206,9 +206,9 @@ def get_config(arg=None):
 def tokens_of_step(model, sft, rl):
     """How many tokens of SFT cost what one step of RL does, in the FLOPs that stage.json counts."""
     config = dataclasses.replace(presets.tiny(vocab_size=64), **model)
-    token = 3 * flops_per_token(config, sft.length / 2) / sft.fill
+    token = 3 * flops_per_token(config, 0, sft.length) / sft.fill
     # Sampling passes over every position once, learning three times.
     positions = rl.prompt_length + rl.max_new_tokens
     passes = rl.prompt_length + 0.75 * rl.max_new_tokens + 3 * rl.epochs * (positions - 1)
-    step = flops_per_token(config, positions / 2) * rl.prompts * rl.group * passes
+    step = flops_per_token(config, 0, positions) * rl.prompts * rl.group * passes
     return step / token

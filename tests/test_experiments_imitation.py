@@ -27,14 +27,14 @@ def test_every_share_spends_the_same_before_and_after(scale):
     model, stages = study.model_config(vocab_size=52), study.arms["baked_in"]
 
     def supervised(stage):
-        return 3 * flops_per_token(model, stage.length / 2) * stage.tokens / stage.fill
+        return 3 * flops_per_token(model, 0, stage.length) * stage.tokens / stage.fill
 
     def rl(stage):
         completions = stage.steps * stage.prompts * stage.group
         sampled = stage.prompt_length + 0.75 * stage.max_new_tokens
         learnt = stage.prompt_length + stage.max_new_tokens - 1
-        context = (stage.prompt_length + stage.max_new_tokens) / 2
-        return flops_per_token(model, context) * completions * (sampled + 3 * learnt)
+        longest = stage.prompt_length + stage.max_new_tokens
+        return flops_per_token(model, 0, longest) * completions * (sampled + 3 * learnt)
 
     budget = supervised(stages["sft_100"])
     for name, share in SHARES.items():

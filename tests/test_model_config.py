@@ -6,6 +6,7 @@ import math
 import jax
 import jax.extend
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from model_oracle import FAMILIES, families
 
@@ -90,14 +91,23 @@ def test_flops_are_those_of_the_traced_matrix_products(family):
         {"params": abstract_params(config)}, row, row, row
     )
     # The traced attention multiplies the whole square: every token sees `length` keys.
-    assert flops_per_token(config, length) * batch * length == _matmul_flops(jaxpr.jaxpr)
+    assert flops_per_token(config, length, length) * batch * length == _matmul_flops(jaxpr.jaxpr)
 
 
 def test_flops_count_at_most_the_window_in_local_layers():
     config = families()["gemma2"]  # 2 local layers of window 3, 1 global one
     per_key = 4 * config.heads * config.head_dim
-    assert flops_per_token(config, 10) - flops_per_token(config, 4) == per_key * (10 - 4)
-    assert flops_per_token(config, 3) - flops_per_token(config, 2) == 3 * per_key
+    at = lambda keys: flops_per_token(config, keys, keys)  # noqa: E731
+    assert at(10) - at(4) == per_key * (10 - 4)
+    assert at(3) - at(2) == 3 * per_key
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 2), (0, 40), (1, 40), (5, 40)])
+def test_flops_of_a_row_are_the_mean_over_its_tokens(first, last):
+    config = families()["gemma2"]
+    steps = np.linspace(first, last, 20_001)
+    mean = np.mean([flops_per_token(config, keys, keys) for keys in steps])
+    np.testing.assert_allclose(flops_per_token(config, first, last), mean, rtol=1e-4)
 
 
 def _matmul_flops(jaxpr):

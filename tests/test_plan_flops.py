@@ -32,7 +32,7 @@ def step_flops(**computation):
     step = make_train_step(Decoder(config), tx, optax.constant_schedule(1e-3), 1, 0.0)
     counted = flops.count(jax.jit(step).trace(state, batch).jaxpr, 1)
     # The traced attention multiplies the whole square: every token sees `LENGTH` keys.
-    return sum(counted.values()), flops_per_token(config, LENGTH) * ROWS * LENGTH
+    return sum(counted.values()), flops_per_token(config, LENGTH, LENGTH) * ROWS * LENGTH
 
 
 def test_a_train_step_is_three_forward_passes_scanned_or_not():
@@ -144,3 +144,21 @@ def test_of_splash_the_blocks_count_that_it_runs(window):
     assert count(attend, q, k, segments) == pytest.approx(2 * product)
     # Forward 2 products; of the gradient of keys and values 4, of that of queries 3.
     assert count(gradient, q, k, segments) == pytest.approx(9 * product, rel=1e-3)
+
+
+@pytest.mark.parametrize("scan", [True, False])
+def test_local_layers_count_the_blocks_of_their_window(scan):
+    """Scanned, a layer chooses; unrolled and not recomputed, each is its own."""
+    sizes = {"layers": 6, "attention": "splash", "remat": "none", "scan_layers": scan}
+    config = dataclasses.replace(presets.gemma3_1b(), **sizes)
+    assert config.local_layers.count(True) == 5
+
+    def kernels_of(config):
+        row = jax.ShapeDtypeStruct((1, 4096), jnp.int32)
+        params = {"params": abstract_params(config)}
+        counted = flops.count(jax.jit(Decoder(config).apply).trace(params, row, row, row).jaxpr, 1)
+        return flops.matching(counted, lambda scope: kernels.RUNS in scope)
+
+    everywhere = kernels_of(dataclasses.replace(config, window=None, global_every=1))
+    # Of 8 x 8 blocks of 512, 36 are run of a global layer and 15 with a window of 512.
+    assert kernels_of(config) == pytest.approx(everywhere * (5 * 15 / 36 + 1) / 6)

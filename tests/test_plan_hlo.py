@@ -265,3 +265,33 @@ def test_a_scanned_and_an_unrolled_module_send_the_same_bytes():
     assert not any(p.instruction.op == "while" for p in hlo.walk(unrolled, 99))
     assert sent(scanned)
     assert sent(scanned) == sent(unrolled)
+
+
+@pytest.mark.parametrize(
+    ("called", "scope", "times"),
+    [
+        ("branch_computations={%two, %three}", "jit(f)/layers_by_branch_1_3/cond", [0.25, 0.75]),
+        # As XLA writes it of a truth: what is 0 is false.
+        ("true_computation=%three, false_computation=%two", "layers_by_branch_1_3/x", [0.25, 0.75]),
+        ("branch_computations={%two, %three}", "jit(f)/cond", [1.0, 1.0]),
+    ],
+)
+def test_branches_count_as_often_as_layers_take_them(called, scope, times):
+    text = f"""HloModule m
+
+%two (a: f32[2]) -> f32[2] {{
+  ROOT %a = f32[2] parameter(0)
+}}
+
+%three (b: f32[2]) -> f32[2] {{
+  ROOT %b = f32[2] parameter(0)
+}}
+
+ENTRY %main (i: s32[], x: f32[2]) -> f32[2] {{
+  %i = s32[] parameter(0)
+  %x = f32[2] parameter(1)
+  ROOT %c = f32[2] conditional(%i, %x, %x), {called}, metadata={{op_name="{scope}"}}
+}}
+"""
+    places = {place.computation: place.times for place in hlo.walk(hlo.parse(text), 1)}
+    assert [places["two"], places["three"]] == times

@@ -18,6 +18,7 @@ from bakein.model.config import ModelConfig
 from bakein.model.remat import ATTENTION
 
 RUNS = "blocks_run_"  # names the scope of a kernel, with how many of its steps do work: for plans
+BY_LAYER = "layers_by_branch_"  # and of a choice, with how many layers take which branch
 _LANES = 128  # splash: lengths and blocks are multiples of it
 _BLOCKS = (512, 256, _LANES)  # of queries and keys at a time; larger ones are faster
 _PLATFORMS = {"splash": "tpu", "cudnn": "gpu"}
@@ -66,7 +67,11 @@ def attend(
     arrays = q_BLNH * config.attention_scale, k_BLKH, v_BLKH, segments_BL
     if config.window is None:
         return within(None)(*arrays)
-    return jax.lax.cond(local, within(config.window), within(None), *arrays)
+    if isinstance(local, bool):
+        return within(config.window if local else None)(*arrays)
+    locals_ = sum(config.local_layers)
+    with jax.named_scope(f"{BY_LAYER}{config.layers - locals_}_{locals_}"):  # the order of `cond`
+        return jax.lax.cond(local, within(config.window), within(None), *arrays)
 
 
 def _blocks(length: int, block: int, window: int | None) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from bakein.model.kernels import RUNS
+from bakein.plan.branches import shares
 
 # FLOPs by the names of the scopes that they stand in, joined by "/".
 Count = dict[str, float]
@@ -44,8 +45,13 @@ def _add(total: Count, jaxpr: Jaxpr, scope: str, times: float, unknown: int) -> 
             branches: list[Count] = [{} for _ in params["branches"]]
             for branch, each in zip(params["branches"], branches, strict=True):
                 _add(each, branch.jaxpr, inner, times, unknown)
-            for key, value in max(branches, key=lambda each: sum(each.values())).items():
-                total[key] = total.get(key, 0.0) + value
+            often = shares(inner, len(branches))
+            if often is None:
+                most = max(range(len(branches)), key=lambda i: sum(branches[i].values()))
+                often = [float(i == most) for i in range(len(branches))]
+            for share, branch in zip(often, branches, strict=True):
+                for key, value in branch.items():
+                    total[key] = total.get(key, 0.0) + share * value
         else:
             often = {"scan": params.get("length"), "while": unknown}.get(name, 1)
             if name == "shard_map":  # what is traced inside is the part of one device, or of a few

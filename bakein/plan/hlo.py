@@ -10,6 +10,8 @@ import functools
 import re
 from collections.abc import Iterator
 
+from bakein.plan.branches import shares
+
 _BITS = {
     "pred": 8, "s2": 2, "u2": 2, "s4": 4, "u4": 4, "s8": 8, "u8": 8, "s16": 16, "u16": 16,
     "s32": 32, "u32": 32, "s64": 64, "u64": 64, "f4e2m1fn": 4, "f16": 16, "bf16": 16, "f32": 32,
@@ -19,6 +21,7 @@ _ARRAY = re.compile(r"([a-z][a-z0-9]*)\[([\d,]*)\](?:\{([^{}]*)\})?")
 _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _NAME = re.compile(r"%([\w.\-]+)")
 _CALLED = re.compile(r"\b(calls|to_apply|body|condition)=%?([\w.\-]+)")
+_EITHER = re.compile(r"\b(?:true|false)_computation=%?([\w.\-]+)")  # in this order
 _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
 
 
@@ -48,10 +51,9 @@ class Instruction:
     def called(self) -> dict[str, str]:
         """The computations that it calls: "body", "condition", "calls", "to_apply", "branch0"."""
         found = dict(_CALLED.findall(self.attributes))
-        branches = _BRANCHES.search(self.attributes)
-        for index, name in enumerate(_NAME.findall(branches[1]) if branches else ()):
-            found[f"branch{index}"] = name
-        return found
+        listed = _BRANCHES.search(self.attributes)
+        branches = _NAME.findall(listed[1]) if listed else _EITHER.findall(self.attributes)[::-1]
+        return found | {f"branch{index}": name for index, name in enumerate(branches)}
 
     @property
     def scope(self) -> str:
@@ -226,7 +228,7 @@ class Place:
     Attributes:
         instruction: it.
         computation: where it stands.
-        times: how often it is run.
+        times: how often it is run, on average over the layers that choose by layer.
         loops: scopes of the loops around it, outermost first.
         fused: it stands inside a fusion, and moves nothing through the main memory of its own.
         guessed: the number of turns of a loop around it was not in the text.
@@ -234,21 +236,23 @@ class Place:
 
     instruction: Instruction
     computation: str
-    times: int
+    times: float
     loops: tuple[str, ...]
     fused: bool
     guessed: bool
 
 
 def walk(module: Module, unknown: int) -> Iterator[Place]:
-    """Every instruction with how often it is run; all branches of a conditional count.
+    """Every instruction with how often it is run.
+
+    Of a conditional whose scope does not say how often each branch is taken, all of them count.
 
     Args:
         module: what was compiled.
         unknown: turns of a loop whose number is not in the text.
     """
 
-    def visit(computation: str, times: int, loops: tuple[str, ...], fused: bool, guessed: bool):
+    def visit(computation: str, times: float, loops: tuple[str, ...], fused: bool, guessed: bool):
         for instruction in module.computations[computation].values():
             yield Place(instruction, computation, times, loops, fused, guessed)
             called = instruction.called
@@ -257,7 +261,13 @@ def walk(module: Module, unknown: int) -> Iterator[Place]:
                 inner = times * (unknown if turns is None else turns)
                 around = (*loops, instruction.scope)
                 yield from visit(called["body"], inner, around, fused, guessed or turns is None)
-            elif instruction.op in ("fusion", "call", "conditional", "async-start"):
+            elif instruction.op == "conditional":
+                often = shares(instruction.scope, len(called)) or [1.0] * len(called)
+                for branch, share in enumerate(often):
+                    yield from visit(
+                        called[f"branch{branch}"], times * share, loops, fused, guessed
+                    )
+            elif instruction.op in ("fusion", "call", "async-start"):
                 within = fused or instruction.op == "fusion"
                 for name in called.values():
                     yield from visit(name, times, loops, within, guessed)

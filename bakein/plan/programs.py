@@ -139,7 +139,7 @@ def train_program(
     state = _state(decoder, mesh, make_optimizer(config.optimizer, steps), programs.shardings)
     batch = abstract_batch(config.batch, config.length, mesh)
     tokens = config.batch * config.length
-    flops = 3 * flops_per_token(decoder.config, config.length / 2) * tokens
+    flops = 3 * flops_per_token(decoder.config, 0, config.length) * tokens
     return Program(
         name=name,
         uses=(name,),
@@ -176,7 +176,7 @@ def _update(need: Need, width: int, decoder: Decoder, mesh: jax.sharding.Mesh) -
     )
     length = width + new - 1
     passes = 3 * config.epochs + has_reference + (config.policy.updates > 1)
-    flops = passes * flops_per_token(decoder.config, length / 2) * rows * length
+    flops = passes * flops_per_token(decoder.config, 0, length) * rows * length
     phases = (Phase("step", rows * length, flops),)
     name, trace = f"{need.use} update", lambda: programs.update.trace(*arguments)
     return Program(name, (), 0.0, trace, phases, turns=1, resident=0)
@@ -200,8 +200,8 @@ def _sample(need: Need, width: int, decoder: Decoder, mesh: jax.sharding.Mesh) -
         forcing,
     )
     phases = (
-        Phase("prefill", rows * width, _without_logits(decoder.config, width / 2) * rows * width),
-        Phase(DECODE, rows * new, flops_per_token(decoder.config, width + new / 2) * rows * new),
+        Phase("prefill", rows * width, _without_logits(decoder.config, width) * rows * width),
+        Phase(DECODE, rows * new, flops_per_token(decoder.config, width, width + new) * rows * new),
     )
     forced = ", forced" if need.other is not None else ""
     name = f"sampling {rows} x ({width}+{new}){forced}"
@@ -215,7 +215,7 @@ def _score(need: Need, width: int, decoder: Decoder, mesh: jax.sharding.Mesh) ->
     shapes = (ints(rows, width), ints(rows, width), ints(rows, columns), ints(rows, columns))
     arguments = (params_on(decoder, mesh), *shapes)
     tokens = rows * (width + columns)
-    flops = flops_per_token(decoder.config, (width + columns) / 2) * tokens
+    flops = flops_per_token(decoder.config, 0, width + columns) * tokens
     name = f"scoring {rows} x ({width}+{columns})"
     trace = lambda: completion_logprobs.trace(decoder, *arguments)  # noqa: E731
     return Program(name, (), 0.0, trace, (Phase("step", tokens, flops),), turns=1, resident=0)
@@ -261,6 +261,6 @@ def _state(decoder: Decoder, mesh: jax.sharding.Mesh, tx: Any, shardings: Any) -
     return abstract_state(lambda params: new_state(params, tx), decoder, mesh, shardings)
 
 
-def _without_logits(config: ModelConfig, context: float) -> float:
-    """FLOPs of a token of which nobody wants to know what comes next."""
-    return flops_per_token(config, context) - 2.0 * config.d_model * config.vocab_size
+def _without_logits(config: ModelConfig, length: int) -> float:
+    """FLOPs of a token of a row of which nobody wants to know what comes next."""
+    return flops_per_token(config, 0, length) - 2.0 * config.d_model * config.vocab_size

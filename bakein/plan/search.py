@@ -150,7 +150,7 @@ def _longest(study: Study, model: ModelConfig) -> tuple[str, str, SupervisedConf
     ]
     if not stages:
         raise ConfigError("--search: the study has no supervised stage")
-    return max(stages, key=lambda one: one[2].tokens * flops_per_token(model, one[2].length / 2))
+    return max(stages, key=lambda one: one[2].tokens * flops_per_token(model, 0, one[2].length))
 
 
 def _choices(study: Study, stage: str, materials: Materials, topology: Topology) -> list[Choice]:
@@ -245,7 +245,7 @@ def _seconds(
     chip, sizes = topology.chip, choice.mesh
     per_device, link = chip.flops / chip.devices, 2 * chip.dimensions * chip.link / chip.devices
     positions = config.batch * config.length
-    flops = _PASSES[choice.remat] * flops_per_token(model, config.length) * positions
+    flops = _PASSES[choice.remat] * flops_per_token(model, config.length, config.length) * positions
     weights = params / sizes.tensor
     gathers = 3 if _PASSES[choice.remat] < 3.5 else 4
     sent = gathers * 2.0 * weights * choice.accumulation * (1 - 1 / sizes.fsdp)

@@ -44,7 +44,7 @@ class Collective:
     kind: str
     bytes: float
     group: tuple[int, ...]
-    times: int
+    times: float
     loops: tuple[str, ...]
     between: bool
 

@@ -135,8 +135,8 @@ def run_rl(
         completions = made * config.prompts * config.group
         learnt = completions * (config.prompt_length + config.max_new_tokens - 1)
         passes = 3 * config.epochs + has_reference + (config.policy.updates > 1)
-        context = (config.prompt_length + config.max_new_tokens) / 2
-        return flops_per_token(shop.decoder.config, context) * (sampled + passes * learnt)
+        longest = config.prompt_length + config.max_new_tokens
+        return flops_per_token(shop.decoder.config, 0, longest) * (sampled + passes * learnt)
 
     reference = initial() if has_reference else None
 

@@ -134,12 +134,12 @@ def work_of(node: Node, shop: Shop) -> float:
     """FLOPs that a node will cost, about: for progress and plans."""
     model, config = shop.model, node.config
     if isinstance(config, SupervisedConfig):
-        return 3 * flops_per_token(model, config.length / 2) * config.tokens / config.fill
+        return 3 * flops_per_token(model, 0, config.length) * config.tokens / config.fill
     if isinstance(config, RLConfig):
         positions = config.prompt_length + config.max_new_tokens
         rows = config.steps * config.prompts * config.group
-        return (1 + 3 * config.epochs) * flops_per_token(model, positions / 2) * rows * positions
+        return (1 + 3 * config.epochs) * flops_per_token(model, 0, positions) * rows * positions
     positions = 2 * config.max_new_tokens
     rows = config.problems * (config.samples + 1)
     rows = rows * len(config.variants) if isinstance(config, ProbeConfig) else rows + config.facts
-    return flops_per_token(model, positions / 2) * rows * positions
+    return flops_per_token(model, 0, positions) * rows * positions

@@ -108,7 +108,7 @@ def run_supervised(
             folder.records,
             watch,
         )
-    per_token = flops_per_token(shop.decoder.config, config.length / 2)
+    per_token = flops_per_token(shop.decoder.config, 0, config.length)
     return {
         "steps": steps,
         "useful_seconds": round(useful, 3),
