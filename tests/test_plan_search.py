@@ -101,3 +101,18 @@ def test_arms_that_train_otherwise(compiled):
     assert {program.phases[0].tokens for program in asked[:-1]} == {24 * 32}
     # Of 8 rows, which is what 64 and 24 have in common, on 4 devices.
     assert {each.choice.accumulation for each in found.tried} == {1, 2}
+
+
+def test_what_other_trainings_should_not_fit_with_is_not_compiled_first(compiled):
+    """Remat is for all of them; micro-batches are those of one."""
+    steps, fit, _ = compiled
+    first = []
+    for batch in (8, 2**26):
+        steps.append(planned("pretrain", GIB, 0.4))
+        fit.append(True)
+        config = tiny_study.get_config()
+        config.stages.sft.batch, config.stages.sft.tokens = batch, 2**33
+        config.stages.pretrain.tokens = 2**40
+        (only,) = found_of(config, 1).tried
+        first.append(only.choice.remat)
+    assert first == ["dots_no_batch", "full"]

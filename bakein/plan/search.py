@@ -121,7 +121,16 @@ def search(
             f"rows of all stages evenly ({stage}: {config.batch})"
         )
     params = count_params(model)
-    ranked = sorted(choices, key=lambda choice: _rank(choice, config, model, params, topology))
+
+    def rank(choice: Choice) -> tuple[bool, float, float]:
+        """First, by seconds, those that all trainings should fit with; then others, by bytes."""
+        shapes = _shapes(_changed(study, stage, choice))
+        need = max(_bytes(choice, *shape, model, params) for shape in shapes)
+        seconds = _seconds(choice, config, model, params, topology)
+        fits = need <= topology.chip.memory
+        return (not fits, seconds if fits else need, need)
+
+    ranked = sorted(choices, key=rank)
     tried = []
     for index, choice in enumerate(ranked[:most]):
         tell(f"{index + 1}/{min(most, len(ranked))} {choice.flags(stage)}")
@@ -201,22 +210,25 @@ def _powers(limit: int) -> list[int]:
     return [2**power for power in range(limit.bit_length()) if 2**power <= limit]
 
 
-def _rank(
-    choice: Choice, config: SupervisedConfig, model: ModelConfig, params: int, topology: Topology
-) -> tuple[bool, float, float]:
-    """Those that should fit first, by seconds; then the others, by bytes."""
-    need = _bytes(choice, config, model, params)
-    seconds = _seconds(choice, config, model, params, topology)
-    fits = need <= topology.chip.memory
-    return (not fits, seconds if fits else need, need)
+def _shapes(study: Study) -> set[tuple[float, int]]:
+    """Rows of a micro-batch and their length, of all trainings."""
+    shapes = set()
+    for stages in study.arms.values():
+        for config in stages.values():
+            if isinstance(config, SupervisedConfig):
+                shapes.add((config.batch / config.accumulation, config.length))
+            else:
+                rows = config.prompts * config.group / config.minibatches / config.accumulation
+                shapes.add((rows, config.prompt_length + config.max_new_tokens - 1))
+    return shapes
 
 
-def _bytes(choice: Choice, config: SupervisedConfig, model: ModelConfig, params: int) -> float:
+def _bytes(choice: Choice, rows: float, length: int, model: ModelConfig, params: int) -> float:
     """About what a step takes: state and gradients, what the policy keeps, and one layer's work."""
     tensor = choice.mesh.tensor
-    rows = config.batch / choice.accumulation / choice.mesh.data / choice.mesh.fsdp
-    positions = rows * config.length
-    scores = 4.0 * rows * model.heads / tensor * config.length**2
+    rows = rows / choice.mesh.data / choice.mesh.fsdp
+    positions = rows * length
+    scores = 4.0 * rows * model.heads / tensor * length**2
     scores = 0.0 if model.attention != "reference" else scores
     inner = (
         2.0
