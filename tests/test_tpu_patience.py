@@ -64,6 +64,14 @@ def test_silence_that_lasts_ends_the_watch_and_not_the_run(cloud, verb):
     assert running(group)
 
 
+def test_an_answer_ends_the_silence(cloud):
+    cloud.says("states", "- -", "- -", "- -", "ACTIVE READY")
+    silences = ["list -", *["list permission"] * 4] * 2
+    cloud.says("errors", *silences, *["create stockout"] * 2)
+    done = cloud.run("until_done.sh", "--patience=0", *STUDY)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("states", "errors"),
     [

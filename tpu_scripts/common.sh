@@ -4,7 +4,8 @@
 
 here=$(cd "$(dirname "$0")" && pwd)
 config=$here/tpu.env
-keys=' NAME PROJECT ZONE TYPE VERSION SPOT QUEUED SLICES STORE PRICE PRICE_DATE RETRIES POLL PATIENCE '
+keys=' NAME PROJECT ZONE TYPE VERSION SPOT QUEUED SLICES STORE PRICE PRICE_DATE '
+keys+='RETRIES POLL PATIENCE '
 dry_run=false
 given=' '     # flags that were given, between spaces
 rest=()       # what follows --

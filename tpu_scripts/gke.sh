@@ -9,8 +9,8 @@
 #   gke.sh stop                            delete the workload; launching it again resumes it
 #   gke.sh delete --yes                    the cluster
 #
-# After a preemption, an interruption (status 75) or an abort (134, a host that lost another one) GKE
-# starts the workload again, RETRIES times.
+# After a preemption, an interruption (status 75) or an abort (134, a host that lost another one)
+# GKE starts the workload again, RETRIES times.
 
 set -euo pipefail
 source "$(dirname "$0")/common.sh"

@@ -4,9 +4,9 @@
 #
 #   until_done.sh [--delete] [--dry-run] -- EXPERIMENT [OPTIONS OF bakein run]
 #
-# --delete  when it ends, done or failed, delete the TPU; needs STORE, where the study stays. After a
-#           failure the end of the logs is kept, beside the configuration. A run that was alive when
-#           the workers fell silent is left alone.
+# --delete  when it ends, done or failed, delete the TPU; needs STORE, where the study stays.
+#           After a failure the end of the logs is kept, beside the configuration. A run that was
+#           alive when the workers fell silent is left alone.
 #
 # Ctrl-C ends this script alone: the TPU and the run on it go on.
 # Status: 0 the study is done, 1 it failed or was given up, 2 wrong arguments, 130 Ctrl-C.
@@ -231,7 +231,7 @@ watch() { # WORKERS
   none) begin ;;
   running)
     mine=true idle=false endings=0 failures=0
-    # A crash comes again at the same step, however far it is: only what came from outside is forgiven.
+    # A crash comes again at the same step, however far it is; what came from outside is forgiven.
     if ((++looks == 10)) && [[ -z $crashed ]]; then tries=0; fi
     say "running: $(sed -n 's/^log [^ ]* //p' <<<"$states" | head -n 1)"
     ;;
@@ -280,7 +280,7 @@ while true; do
   case $state in
   READY) watch "$workers" ;;
   ABSENT)
-    idle=true
+    idle=true misses=0
     if $created; then
       start_again "$NAME is not there any more"
       created=false crashed=''
@@ -290,7 +290,7 @@ while true; do
   PREEMPTED | TERMINATED | SUSPENDED | GONE)
     [[ -n $STORE ]] || finish 1 "$NAME is $state, and STORE is empty: what is on its disk goes with it"
     say "$NAME is $state: deleting what is left of it"
-    created=true idle=true
+    created=true idle=true misses=0
     script delete.sh --yes || failed 'delete.sh failed'
     ;;
   FAILED) finish 1 "the queue refused: gcloud compute tpus queued-resources describe $where" ;;
