@@ -7,6 +7,7 @@ import pytest
 import tiny_study
 from test_plan_table import GIB, plan, planned
 
+from bakein.cli import main
 from bakein.plan import search as search_lib
 from bakein.plan.search import search
 from bakein.plan.table import search_record, show_search
@@ -116,3 +117,15 @@ def test_what_other_trainings_should_not_fit_with_is_not_compiled_first(compiled
         (only,) = found_of(config, 1).tried
         first.append(only.choice.remat)
     assert first == ["dots_no_batch", "full"]
+
+
+@pytest.mark.parametrize(("fits", "code"), [(True, 0), (False, 1)])
+def test_a_search_may_require_that_all_fits(compiled, capsys, fits, code):
+    steps, fit, _ = compiled
+    steps += [planned("pretrain", GIB, 0.4)] * 6
+    fit += [fits] * 6
+    command = ["plan", tiny_study.FILE, "--topology", "v5e:2x2", "--search", "--json"]
+    assert main([*command, "--require-fit", "--price=3"]) == code
+    found = json.loads(capsys.readouterr().out)
+    assert found["tried"][0]["study"]["price_per_chip_hour"] == 3.0
+    assert (found["best"] is None) == (not fits)
