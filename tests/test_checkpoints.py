@@ -7,11 +7,11 @@ import shutil
 import subprocess
 import threading
 
-import gcsfs
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from google.api_core.exceptions import ServiceUnavailable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from orbax.checkpoint import v1 as ocp
@@ -157,7 +157,7 @@ def test_no_checkpoint_that_can_be_read_is_an_error_and_nothing_is_deleted(writt
         OSError(errno.EMFILE, "Too many open files"),
         PermissionError(errno.EACCES, "Permission denied"),
         OSError("Forbidden: gs://bucket/x"),  # gcsfs has no numbers
-        gcsfs.retry.HttpError({"code": 503, "message": "backendError"}),
+        ServiceUnavailable("backendError"),
         ValueError("UNAVAILABLE: Error reading gs://bucket/x"),  # tensorstore's
         ValueError("Error opening x: [os_error_code='24' os_error_text='Too many open files']"),
         MemoryError(),
