@@ -60,6 +60,25 @@ def bucket(_stand_in):
     return _stand_in
 
 
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory):
+    """The TPU scripts in a small repository: its commit is quickly brought to a worker."""
+    from tpu_cloud import project
+
+    return project(tmp_path_factory.mktemp("tpu") / "project")
+
+
+@pytest.fixture
+def cloud(tmp_path, scripts):
+    """A cloud that until_done.sh asks for spot capacity, through its queue."""
+    from tpu_cloud import Cloud
+
+    cloud = Cloud(tmp_path, scripts)
+    cloud.config(QUEUED="yes", SPOT="yes")
+    yield cloud
+    cloud.power_off()
+
+
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory):
     """The work directory of the tiny study after `bakein run`: to be read, and copied to change.

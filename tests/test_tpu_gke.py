@@ -4,7 +4,7 @@ import shlex
 import subprocess
 
 import pytest
-from tpu_cloud import ROOT, Cloud, executable, git, project
+from tpu_cloud import ROOT, Cloud, executable, git
 
 WHERE = "--cluster=bakein-1 --project=my-project --zone=us-east5-b"
 
@@ -18,11 +18,6 @@ done
 if [[ $2 == list ]]; then cat "$RECORDED/xpk_list.txt"; fi
 exit "${STATUS:-0}"
 """
-
-
-@pytest.fixture(scope="module")
-def scripts(tmp_path_factory):
-    return project(tmp_path_factory.mktemp("tpu") / "project")
 
 
 @pytest.fixture

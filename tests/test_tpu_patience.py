@@ -5,20 +5,7 @@ import signal
 import time
 
 import pytest
-from tpu_cloud import STUDY, Cloud, executable, project, running, start, starts, wait_until_training
-
-
-@pytest.fixture(scope="module")
-def scripts(tmp_path_factory):
-    return project(tmp_path_factory.mktemp("tpu") / "project")
-
-
-@pytest.fixture
-def cloud(tmp_path, scripts):
-    cloud = Cloud(tmp_path, scripts)
-    cloud.config(QUEUED="yes", SPOT="yes")
-    yield cloud
-    cloud.power_off()
+from tpu_cloud import STUDY, executable, running, start, starts, wait_until_training
 
 
 def start_and_see_it_running(cloud, *args):

@@ -35,7 +35,7 @@ OTHERS = {"until_done.sh": ["--", "experiments/quickstart.py"], "gke.sh": ["stat
 
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory):
-    """The scripts in a small repository: its commit is quickly brought to a worker."""
+    """As for all tests, with a space in the name of their folder."""
     return project(tmp_path_factory.mktemp("tpu") / "my project")
 
 

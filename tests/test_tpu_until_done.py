@@ -6,8 +6,6 @@ import signal
 import pytest
 from tpu_cloud import (
     STUDY,
-    Cloud,
-    project,
     running,
     start,
     starts,
@@ -22,19 +20,6 @@ def _hears_ctrl_c():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture(scope="module")
-def scripts(tmp_path_factory):
-    return project(tmp_path_factory.mktemp("tpu") / "project")
-
-
-@pytest.fixture
-def cloud(tmp_path, scripts):
-    cloud = Cloud(tmp_path, scripts)
-    cloud.config(QUEUED="yes", SPOT="yes")
-    yield cloud
-    cloud.power_off()
 
 
 def test_from_no_tpu_to_a_finished_study(cloud):

@@ -6,6 +6,7 @@ been compiled, and fit.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -121,10 +122,11 @@ def search(
             f"rows of all stages evenly ({stage}: {config.batch})"
         )
     params = count_params(model)
+    changed = functools.partial(_changed, study, stage)
 
     def rank(choice: Choice) -> tuple[bool, float, float]:
         """First, by seconds, those that all trainings should fit with; then others, by bytes."""
-        shapes = _shapes(_changed(study, stage, choice))
+        shapes = _shapes(changed(choice))
         need = max(_bytes(choice, *shape, model, params) for shape in shapes)
         seconds = _seconds(choice, config, model, params, topology)
         fits = need <= topology.chip.memory
@@ -134,7 +136,7 @@ def search(
     tried = []
     for index, choice in enumerate(ranked[:most]):
         tell(f"{index + 1}/{min(most, len(ranked))} {choice.flags(stage)}")
-        step = _step(_changed(study, stage, choice), arm, stage, materials, topology)
+        step = _step(changed(choice), arm, stage, materials, topology)
         fits = not isinstance(step.memory, TooMuch) and step.memory.peak <= topology.chip.memory
         tried.append(Tried(choice, step, fits, None))
     tried.sort(key=lambda each: (not each.step_fits, each.step.time or math.inf))
@@ -142,7 +144,7 @@ def search(
         if not each.step_fits:
             break
         tell(f"all of the study: {each.choice.flags(stage)}")
-        whole = plan_study(_changed(study, stage, each.choice), topology, price, tell)
+        whole = plan_study(changed(each.choice), topology, price, tell)
         tried[index] = dataclasses.replace(each, study=whole)
         if whole.fits:
             break
